@@ -1,0 +1,11 @@
+// The depthwise convolution for avx2vnni: see block_template.h.
+#include "kernels/depthwise/block_template.h"
+#include "kernels/gemm/dot_vnni.h"
+
+namespace ipex_quant::kernels {
+
+void depthwise_u8s8s32_2x32_avx2vnni(const DepthwiseBlock& block) {
+  depthwise_block<DotVnni, 2>(block);
+}
+
+}  // namespace ipex_quant::kernels

@@ -1,0 +1,86 @@
+/// \file
+/// The body of the binary operations, for the ISA of the including file.
+///
+/// Include it from ISA files only (see simd.h).
+#pragma once
+
+#include "kernels/eltwise/binary.h"
+#include "kernels/eltwise/quantize_block.h"
+#include "kernels/epilogue_apply.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+/// One row of an operand, dequantized vector by vector.
+struct OperandRow {
+  const uint8_t* data;
+  bool broadcast;
+  F32 scale;
+  I32 zero_point;
+
+  OperandRow(const BinaryOperand& operand, int64_t row)
+      : data(operand.data + row * operand.row_stride), broadcast(operand.col_stride == 0),
+        scale(set1(operand.scale)), zero_point(set1i(operand.zero_point)) {}
+
+  F32 dequantize(I32 q) const { return mul(to_float(sub(q, zero_point)), scale); }
+};
+
+/// Columns first..first+count of a row as y; count > 0, and only whole vectors are fast.
+template <class Op>
+inline void combine_some(const OperandRow& a, const OperandRow& b, int64_t first, int64_t count,
+                         const Op& op, float* y) {
+  for_vectors(count, [&](int64_t i, int64_t n) {
+    const F32 x = a.dequantize(a.broadcast ? set1i(*a.data) : load_u8_some(a.data + first + i, n));
+    const F32 z = b.dequantize(b.broadcast ? set1i(*b.data) : load_u8_some(b.data + first + i, n));
+    store(y + i, op(x, z));
+  });
+}
+
+template <class Op>
+inline void binary_rows(const BinaryArgs& args, const Op& op) {
+  const EpiloguePlan& plan = args.epilogue;
+  const bool direct = plan.form == EpilogueForm::kQuantize;
+  const Quantizer quantizer(plan.chain.inv_scale, plan.chain.zero_point, plan.low, plan.high);
+  const int64_t bytes = plan.chain.quantize ? 1 : 4;
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const OperandRow a(args.a, row);
+    const OperandRow b(args.b, row);
+    uint8_t* dst = static_cast<uint8_t*>(args.dst) + row * args.dst_stride * bytes;
+    int64_t col = 0;
+    if (direct) {
+      const F32 fixed_a = a.dequantize(set1i(*a.data));
+      const F32 fixed_b = b.dequantize(set1i(*b.data));
+      const auto one = [&](int64_t at) {
+        const F32 x = a.broadcast ? fixed_a : a.dequantize(load_u8(a.data + at));
+        const F32 y = b.broadcast ? fixed_b : b.dequantize(load_u8(b.data + at));
+        return quantizer(op(x, y));
+      };
+      for (; col + kQuantizeBlock <= args.cols; col += kQuantizeBlock) {
+        store_u8x4(dst + col, one(col), one(col + kLanes), one(col + 2 * kLanes),
+                   one(col + 3 * kLanes));
+      }
+    }
+    while (col < args.cols) {
+      const int64_t left = args.cols - col;
+      const int64_t count = left < kEpilogueRow ? left : kEpilogueRow;
+      alignas(64) float y[kEpilogueRow];
+      combine_some(a, b, col, count, op, y);
+      finish_row(plan, y, count, args.first_row + row, args.first_col + col, dst + col * bytes);
+      col += count;
+    }
+  }
+}
+
+inline void binary_body(const BinaryArgs& args) {
+  switch (args.op) {
+  case BinaryOp::kAdd:
+    return binary_rows(args, [](F32 x, F32 y) { return add(x, y); });
+  case BinaryOp::kSub:
+    return binary_rows(args, [](F32 x, F32 y) { return sub(x, y); });
+  case BinaryOp::kMul:
+    return binary_rows(args, [](F32 x, F32 y) { return mul(x, y); });
+  }
+}
+
+}  // namespace
+}  // namespace ipex_quant::kernels

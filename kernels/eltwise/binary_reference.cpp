@@ -1,0 +1,8 @@
+// Portable add, sub and mul of uint8 operands.
+#include "kernels/eltwise/binary_body.h"
+
+namespace ipex_quant::kernels {
+
+void binary_reference(const BinaryArgs& args) { binary_body(args); }
+
+}  // namespace ipex_quant::kernels

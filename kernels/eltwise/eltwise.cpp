@@ -1,0 +1,88 @@
+// Chooses the elementwise kernel for the CPU features and splits the work over threads.
+#include "kernels/eltwise/eltwise.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/eltwise/select.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+// Work below this many elements is not worth waking a thread. A multiple of every block size, so
+// that only the last part has a tail.
+constexpr int64_t kGrain = 32768;
+
+template <class Args>
+void run_ranges(const Args& args, Features features, const Parallel& parallel) {
+  const auto kernel = select_eltwise<Args>(features);
+  const int64_t parts = (args.n + kGrain - 1) / kGrain;
+  parallel(parts, 1, [&](int64_t begin, int64_t end) {
+    Args part = args;
+    part.src += begin * kGrain;
+    part.dst += begin * kGrain;
+    part.n = std::min(args.n, end * kGrain) - begin * kGrain;
+    kernel(part);
+  });
+}
+
+}  // namespace
+
+void quantize(const QuantizeArgs& args, Features features, const Parallel& parallel) {
+  run_ranges(args, features, parallel);
+}
+
+void dequantize(const DequantizeArgs& args, Features features, const Parallel& parallel) {
+  run_ranges(args, features, parallel);
+}
+
+void lut(const LutArgs& args, Features features, const Parallel& parallel) {
+  run_ranges(args, features, parallel);
+}
+
+void quantize_planes(const QuantizePlanesArgs& args, int64_t images, Features features,
+                     const Parallel& parallel) {
+  if (args.channels <= 0 || args.pixels <= 0) return;
+  const auto kernel = select_eltwise<QuantizePlanesArgs>(features);
+  // Parts of one image, each a multiple of the 64 pixels that a kernel converts at once.
+  const int64_t part_pixels = std::max<int64_t>(kGrain / args.channels / 64, 1) * 64;
+  const int64_t parts = (args.pixels + part_pixels - 1) / part_pixels;
+  parallel(images * parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t image = i / parts;
+      const int64_t pixel = i % parts * part_pixels;
+      QuantizePlanesArgs part = args;
+      part.src += image * args.channels * args.plane + pixel;
+      part.dst += (image * args.pixels + pixel) * args.channels;
+      part.pixels = std::min(part_pixels, args.pixels - pixel);
+      kernel(part);
+    }
+  });
+}
+
+void copy_rows(const CopyRowsArgs& args, Features features, const Parallel& parallel) {
+  if (args.cols <= 0) return;
+  const auto look_up = select_eltwise<LutArgs>(features);
+  parallel(args.rows, std::max<int64_t>(kGrain / args.cols, 1), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const uint8_t* src = args.src + row * args.src_stride;
+      uint8_t* dst = args.dst + row * args.dst_stride;
+      if (args.table == nullptr) {
+        std::memcpy(dst, src, static_cast<size_t>(args.cols));
+      } else {
+        look_up({src, dst, args.cols, args.table});
+      }
+    }
+  });
+}
+
+void requantize_table(float scale, int32_t zero_point, float out_inv_scale, int32_t out_zero_point,
+                      Features features, uint8_t* table) {
+  uint8_t all[256];
+  float values[256];
+  for (int i = 0; i < 256; ++i) all[i] = static_cast<uint8_t>(i);
+  select_eltwise<DequantizeArgs>(features)({all, values, 256, scale, zero_point});
+  select_eltwise<QuantizeArgs>(features)({values, table, 256, out_inv_scale, out_zero_point});
+}
+
+}  // namespace ipex_quant::kernels

@@ -1,0 +1,12 @@
+// AVX-512 quantize, quantize_planes and dequantize.
+#include "kernels/eltwise/eltwise_body.h"
+
+namespace ipex_quant::kernels {
+
+void quantize_avx512(const QuantizeArgs& args) { quantize_body(args); }
+
+void quantize_planes_avx512(const QuantizePlanesArgs& args) { quantize_planes_body(args); }
+
+void dequantize_avx512(const DequantizeArgs& args) { dequantize_body(args); }
+
+}  // namespace ipex_quant::kernels

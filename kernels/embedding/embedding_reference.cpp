@@ -1,0 +1,10 @@
+// Portable embedding lookups.
+#include "kernels/embedding/embedding_body.h"
+
+namespace ipex_quant::kernels {
+
+void embedding_reference(const EmbeddingArgs& args) { embedding_body(args); }
+
+void embedding_bag_reference(const EmbeddingBagArgs& args) { embedding_bag_body(args); }
+
+}  // namespace ipex_quant::kernels

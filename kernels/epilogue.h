@@ -1,0 +1,69 @@
+/// \file
+/// What happens to a float result before it is stored: a chain of post-ops, then u8 or f32 out.
+///
+/// One description serves every anchor (gemm, conv, matmul, binary, lstm output). A chain runs
+/// per element, in order, in float32; each entry is one step of the arithmetic in docs/numerics.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ipex_quant::kernels {
+
+enum class PostOpKind : uint8_t {
+  kRelu,     ///< max(y, 0)
+  kClamp,    ///< min(max(y, a), b)
+  kSigmoid,  ///< 1 / (1 + exp(-y))
+  kTanh,
+  kGeluErf,      ///< y/2 * (1 + erf(y/sqrt 2))
+  kGeluTanh,     ///< tanh form of gelu
+  kSilu,         ///< y * sigmoid(y)
+  kHardswish,    ///< y * clamp(y + 3, 0, 6) / 6
+  kHardsigmoid,  ///< clamp(y + 3, 0, 6) / 6
+  kLeakyRelu,    ///< y < 0 ? a*y : y
+  kElu,          ///< y < 0 ? a*(exp(y) - 1) : y
+  kMish,         ///< y * tanh(log(1 + exp(y)))
+  kMulScalar,    ///< y * a
+  kAddScalar,    ///< y + a
+  kAddU8,        ///< y + (other - zero_point) * a
+  kAddF32,       ///< y + other
+  kMulU8,        ///< y * ((other - zero_point) * a)
+  kMulF32,       ///< y * other
+};
+
+/// One step of an epilogue.
+struct PostOp {
+  PostOpKind kind;
+  float a = 0;             ///< lower bound, slope, alpha, factor, or the scale of a u8 operand
+  float b = 0;             ///< upper bound
+  int32_t zero_point = 0;  ///< of a u8 operand, 0..255
+};
+
+/// True when the step reads a tensor beside the accumulator.
+inline bool reads_tensor(PostOpKind kind) {
+  return kind == PostOpKind::kAddU8 || kind == PostOpKind::kAddF32 || kind == PostOpKind::kMulU8 ||
+         kind == PostOpKind::kMulF32;
+}
+
+constexpr int kMaxPostOps = 8;
+constexpr int kMaxPostOpTensors = 4;
+
+/// A whole epilogue. Fixed size, so that kernels copy it freely.
+struct Epilogue {
+  PostOp ops[kMaxPostOps];
+  int count = 0;
+  bool quantize = false;   ///< true: u8 out; false: f32 out
+  float scale = 1;         ///< output scale, finite and positive
+  float inv_scale = 1;     ///< 1 / scale, rounded to float once
+  int32_t zero_point = 0;  ///< of the output, 0..255
+};
+
+/// Where a tensor-reading post-op finds its operand, in elements of its dtype.
+/// Element (row, col) of the output reads data[row * row_stride + col * col_stride].
+struct PostOpTensor {
+  const void* data;    ///< uint8 or float, by the kind of the step that reads it
+  int64_t row_stride;  ///< 0: the same row for all
+  int64_t col_stride;  ///< 1, or 0 for one value per row
+};
+
+}  // namespace ipex_quant::kernels

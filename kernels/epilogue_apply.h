@@ -1,0 +1,207 @@
+/// \file
+/// Applies an epilogue to rows of float results, in vectors of the including ISA.
+///
+/// Include it from ISA files only (see simd.h). finish_row() is the one place that knows every
+/// step; kernels may hold fast code for some forms of EpiloguePlan, which must give the same bits.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/epilogue_plan.h"
+#include "kernels/simd.h"
+#include "kernels/vmath.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+/// Most elements that one finish_row() call takes.
+constexpr int64_t kEpilogueRow = 256;
+
+/// y / scale between the bounds, rounded half to even, plus the zero point. A NaN gives the lower
+/// bound.
+inline I32 quantize_v(F32 y, F32 inv_scale, F32 low, F32 high, I32 zero_point) {
+  const F32 t = min(max(mul(y, inv_scale), low), high);
+  return add(to_int(t), zero_point);
+}
+
+/// Calls f(offset, count) for n elements in whole vectors, then once for the rest.
+template <class F>
+inline void for_vectors(int64_t n, const F& f) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f(i, static_cast<int64_t>(kLanes));
+  if (i < n) f(i, n - i);
+}
+
+#if defined(__AVX512F__)
+
+/// `count` floats, zeros behind them.
+inline F32 load_some(const float* p, int64_t count) {
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(0xffff >> (16 - count)), p)};
+}
+/// `count` bytes zero-extended, zeros behind them.
+inline I32 load_u8_some(const uint8_t* p, int64_t count) {
+  const auto mask = static_cast<__mmask16>(0xffff >> (16 - count));
+  return {_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, p))};
+}
+inline void store_some(float* p, F32 x, int64_t count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(0xffff >> (16 - count)), x.v);
+}
+inline void store_u8_some(uint8_t* p, I32 x, int64_t count) {
+  const auto mask = static_cast<__mmask16>(0xffff >> (16 - count));
+  _mm_mask_storeu_epi8(p, mask, _mm512_cvtepi32_epi8(x.v));
+}
+
+#else
+
+inline F32 load_some(const float* p, int64_t count) {
+  if (count == kLanes) return load(p);
+  float buffer[kLanes] = {};
+  std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(float));
+  return load(buffer);
+}
+inline I32 load_u8_some(const uint8_t* p, int64_t count) {
+  if (count == kLanes) return load_u8(p);
+  uint8_t buffer[16] = {};
+  std::memcpy(buffer, p, static_cast<size_t>(count));
+  return load_u8(buffer);
+}
+inline void store_some(float* p, F32 x, int64_t count) {
+  if (count == kLanes) return store(p, x);
+  float buffer[kLanes];
+  store(buffer, x);
+  std::memcpy(p, buffer, static_cast<size_t>(count) * sizeof(float));
+}
+inline void store_u8_some(uint8_t* p, I32 x, int64_t count) {
+  if (count == kLanes) return store_u8(p, x);
+  uint8_t buffer[16];
+  store_u8(buffer, x);
+  std::memcpy(p, buffer, static_cast<size_t>(count));
+}
+
+#endif
+
+/// y[i] = f(y[i]) over whole vectors; y has room for them.
+template <class F>
+inline void map_row(float* y, int64_t n, const F& f) {
+  for (int64_t i = 0; i < n; i += kLanes) store(y + i, f(load(y + i)));
+}
+
+/// y[i] = f(y[i], operand[i]) where the operand is read by `tensor`, dequantized when it is u8.
+template <class F>
+inline void combine_row(float* y, int64_t n, const PostOp& op, const PostOpTensor& tensor,
+                        bool is_u8, int64_t row, int64_t col, const F& f) {
+  const F32 scale = set1(op.a);
+  const I32 zero_point = set1i(op.zero_point);
+  const int64_t first = row * tensor.row_stride + col * tensor.col_stride;
+  if (is_u8) {
+    const uint8_t* p = static_cast<const uint8_t*>(tensor.data) + first;
+    if (tensor.col_stride == 0) {
+      const F32 other = mul(to_float(sub(set1i(*p), zero_point)), scale);
+      return map_row(y, n, [&](F32 v) { return f(v, other); });
+    }
+    for_vectors(n, [&](int64_t i, int64_t count) {
+      const I32 q = load_u8_some(p + i, count);
+      store(y + i, f(load(y + i), mul(to_float(sub(q, zero_point)), scale)));
+    });
+  } else {
+    const float* p = static_cast<const float*>(tensor.data) + first;
+    if (tensor.col_stride == 0) {
+      const F32 other = set1(*p);
+      return map_row(y, n, [&](F32 v) { return f(v, other); });
+    }
+    for_vectors(n, [&](int64_t i, int64_t count) {
+      store(y + i, f(load(y + i), load_some(p + i, count)));
+    });
+  }
+}
+
+/// Runs the steps of the chain on y, in place.
+inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t n, int64_t row, int64_t col) {
+  int tensor = 0;
+  for (int step = 0; step < plan.chain.count; ++step) {
+    const PostOp& op = plan.chain.ops[step];
+    const F32 a = set1(op.a);
+    const F32 b = set1(op.b);
+    switch (op.kind) {
+    case PostOpKind::kRelu:
+      // Operands so that a NaN stays one, as in torch's relu and clamp.
+      map_row(y, n, [](F32 v) { return max(set1(0.0f), v); });
+      break;
+    case PostOpKind::kClamp:
+      map_row(y, n, [&](F32 v) { return min(b, max(a, v)); });
+      break;
+    case PostOpKind::kSigmoid:
+      map_row(y, n, [](F32 v) { return sigmoid_v(v); });
+      break;
+    case PostOpKind::kTanh:
+      map_row(y, n, [](F32 v) { return tanh_v(v); });
+      break;
+    case PostOpKind::kGeluErf:
+      map_row(y, n, [](F32 v) { return gelu_erf_v(v); });
+      break;
+    case PostOpKind::kGeluTanh:
+      map_row(y, n, [](F32 v) { return gelu_tanh_v(v); });
+      break;
+    case PostOpKind::kSilu:
+      map_row(y, n, [](F32 v) { return silu_v(v); });
+      break;
+    case PostOpKind::kHardswish:
+      map_row(y, n, [](F32 v) { return hardswish_v(v); });
+      break;
+    case PostOpKind::kHardsigmoid:
+      map_row(y, n, [](F32 v) { return hardsigmoid_v(v); });
+      break;
+    case PostOpKind::kLeakyRelu:
+      map_row(y, n, [&](F32 v) { return leaky_relu_v(v, a); });
+      break;
+    case PostOpKind::kElu:
+      map_row(y, n, [&](F32 v) { return elu_v(v, a); });
+      break;
+    case PostOpKind::kMish:
+      map_row(y, n, [](F32 v) { return mish_v(v); });
+      break;
+    case PostOpKind::kMulScalar:
+      map_row(y, n, [&](F32 v) { return mul(v, a); });
+      break;
+    case PostOpKind::kAddScalar:
+      map_row(y, n, [&](F32 v) { return add(v, a); });
+      break;
+    case PostOpKind::kAddU8:
+    case PostOpKind::kAddF32:
+      combine_row(y, n, op, plan.tensors[tensor++], op.kind == PostOpKind::kAddU8, row, col,
+                  [](F32 v, F32 other) { return add(v, other); });
+      break;
+    case PostOpKind::kMulU8:
+    case PostOpKind::kMulF32:
+      combine_row(y, n, op, plan.tensors[tensor++], op.kind == PostOpKind::kMulU8, row, col,
+                  [](F32 v, F32 other) { return mul(v, other); });
+      break;
+    }
+  }
+}
+
+/// Runs the epilogue on `n` <= kEpilogueRow results of output row `row`, starting at column `col`.
+///
+/// \param y    results as float; overwritten; room for n rounded up to 16
+/// \param out  element (row, col) of the output: uint8 when the chain quantizes, else float
+inline void finish_row(const EpiloguePlan& plan, float* y, int64_t n, int64_t row, int64_t col,
+                       void* out) {
+  apply_chain(plan, y, n, row, col);
+  if (plan.chain.quantize) {
+    const F32 inv_scale = set1(plan.chain.inv_scale);
+    const F32 low = set1(plan.low);
+    const F32 high = set1(plan.high);
+    const I32 zero_point = set1i(plan.chain.zero_point);
+    for_vectors(n, [&](int64_t i, int64_t count) {
+      const I32 q = quantize_v(load(y + i), inv_scale, low, high, zero_point);
+      store_u8_some(static_cast<uint8_t*>(out) + i, q, count);
+    });
+  } else {
+    for_vectors(n, [&](int64_t i, int64_t count) {
+      store_some(static_cast<float*>(out) + i, load(y + i), count);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace ipex_quant::kernels

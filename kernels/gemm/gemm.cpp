@@ -1,0 +1,132 @@
+// Blocks the product for the caches and the threads; everything about one tile is in the kernels.
+#include "kernels/gemm/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/gemm/tile.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+/// Bytes of left rows that stay in L2 while all columns pass over them.
+constexpr int64_t kRowBytes = 256 * 1024;
+/// Entries of the pointer table, so that it stays in L1 or near it.
+constexpr int64_t kPointers = 4096;
+/// Multiplications below which another thread is not worth waking.
+constexpr int64_t kThreadWork = 1 << 18;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// How one product is cut: rows into blocks of `rows`, columns into blocks of kGemmBlock.
+struct Cut {
+  int64_t rows;
+  int64_t row_blocks;
+  int64_t column_blocks;  ///< per group
+  int64_t grain;          ///< blocks per thread at least
+};
+
+Cut cut(const GemmProblem& p, const GemmEntry& kernel, int threads) {
+  const GemmWeight& w = *p.weight;
+  const int64_t taps = std::max<int64_t>(w.taps, 1);
+  const int64_t depth = std::max<int64_t>(w.taps * w.depth, 1);
+  constexpr int64_t kUnit = 24;  // a multiple of most tile heights
+  Cut c;
+  c.column_blocks = ceil_div(w.n, kGemmBlock);
+  const int64_t columns = c.column_blocks * w.groups;
+  c.rows = std::max(kUnit, std::min(kRowBytes / depth, kPointers / taps) / kUnit * kUnit);
+  const int64_t work = p.m * w.n * w.groups * depth;
+  if (threads > 1 && work >= 2 * kThreadWork) {
+    // Enough blocks that the slowest thread has little more than the mean.
+    const int64_t wanted = ceil_div(4 * threads, columns);
+    const int64_t unit = kernel.mr;
+    c.rows = std::min(c.rows, std::max(unit, ceil_div(ceil_div(p.m, wanted), unit) * unit));
+  }
+  c.rows = std::min(c.rows, p.m);
+  c.row_blocks = ceil_div(p.m, c.rows);
+  const int64_t per_block = std::max<int64_t>(work / (c.row_blocks * columns), 1);
+  c.grain = std::max<int64_t>(1, kThreadWork / per_block);
+  return c;
+}
+
+/// The pointer table of a thread. It only grows, so that no call allocates in the steady state.
+struct Table {
+  std::vector<const uint8_t*> pointers;
+  std::vector<int64_t> dst_rows;
+
+  void reserve(int64_t taps, int64_t rows) {
+    if (pointers.size() < static_cast<size_t>(taps * rows)) {
+      pointers.resize(static_cast<size_t>(taps * rows));
+    }
+    if (dst_rows.size() < static_cast<size_t>(rows)) dst_rows.resize(static_cast<size_t>(rows));
+  }
+};
+
+/// All rows of the table times one block of columns.
+void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
+                    int64_t stride, int64_t rows, int64_t group, int64_t block) {
+  const GemmWeight& w = *p.weight;
+  const int64_t padded_n = w.padded_n();
+  const int64_t first = block * kGemmBlock;
+  const int64_t at = group * padded_n + first;
+  GemmTile tile;
+  tile.row_stride = stride;
+  tile.row_offset = group * p.group_offset;
+  tile.taps = w.taps;
+  tile.steps = w.depth / kGemmDepth;
+  tile.weight = w.data.data() + at * w.taps * w.depth;
+  tile.width = std::min(kGemmBlock, padded_n - first);
+  tile.columns = std::min(kGemmBlock, w.n - first);
+  tile.start = p.start + at;
+  tile.scale = p.scale ? p.scale + at : nullptr;
+  tile.bias = p.bias ? p.bias + at : nullptr;
+  tile.epilogue = &p.epilogue;
+  tile.dst = p.dst;
+  tile.dst_stride = p.dst_stride;
+  tile.col = group * w.n + first;
+  tile.count = rows;
+  tile.rows = table.pointers.data();
+  tile.dst_rows = table.dst_rows.data();
+  kernel.run(tile);
+}
+
+}  // namespace
+
+GemmRows plain_rows(const PlainRows& rows) {
+  return {&rows, [](const void* context, int64_t first, int64_t count, int64_t,
+                    const uint8_t** pointers, int64_t* dst_rows) {
+            const PlainRows& r = *static_cast<const PlainRows*>(context);
+            for (int64_t i = 0; i < count; ++i) {
+              pointers[i] = r.data + (first + i) * r.stride;
+              dst_rows[i] = first + i;
+            }
+          }};
+}
+
+void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
+  const GemmWeight& w = *p.weight;
+  if (p.m == 0 || w.n == 0 || w.groups == 0) return;
+  const GemmEntry& kernel = select_gemm(features);
+  const Cut c = cut(p, kernel, parallel.threads);
+  const int64_t columns = c.column_blocks * w.groups;
+  parallel(c.row_blocks * columns, c.grain, [&](int64_t begin, int64_t end) {
+    thread_local Table table;
+    table.reserve(w.taps, c.rows);
+    int64_t filled = -1;
+    int64_t rows = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row_block = i / columns;
+      const int64_t column = i % columns;
+      if (row_block != filled) {
+        const int64_t first = row_block * c.rows;
+        rows = std::min(c.rows, p.m - first);
+        p.rows.find(p.rows.context, first, rows, c.rows, table.pointers.data(),
+                    table.dst_rows.data());
+        filled = row_block;
+      }
+      multiply_block(p, kernel, table, c.rows, rows, column / c.column_blocks,
+                     column % c.column_blocks);
+    }
+  });
+}
+
+}  // namespace ipex_quant::kernels

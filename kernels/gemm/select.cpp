@@ -1,0 +1,17 @@
+// The kernel table of the product.
+#include "kernels/gemm/tile.h"
+
+namespace ipex_quant::kernels {
+
+const GemmEntry& select_gemm(Features features) {
+#define IQ_GEMM(name, needs, mr, nr, kr) {#name, name, needs, mr, nr, kr},
+  static constexpr GemmEntry kTable[] = {
+#include "kernels/gemm/table.inc"
+  };
+#undef IQ_GEMM
+  const GemmEntry* entry = kTable;
+  while (!covers(features, entry->needs)) ++entry;  // the last one needs nothing
+  return *entry;
+}
+
+}  // namespace ipex_quant::kernels

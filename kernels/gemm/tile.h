@@ -1,0 +1,51 @@
+/// \file
+/// The micro-kernel interface of the u8 x s8 product, and the table of the kernels that implement
+/// it.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/epilogue_plan.h"
+#include "kernels/isa.h"
+
+namespace ipex_quant::kernels {
+
+/// Some rows times one block of columns.
+struct GemmTile {
+  int64_t count;               ///< rows, at least 1
+  const uint8_t* const* rows;  ///< pointer of (tap, row): rows[tap * row_stride + row]
+  int64_t row_stride;          ///< entries
+  int64_t row_offset;          ///< bytes added to every pointer (the group)
+  int64_t taps;                ///< may be 0: the sums are `start`
+  int64_t steps;               ///< groups of 4 bytes per tap
+  const int8_t* weight;        ///< [taps * steps][width][4]
+  int64_t width;               ///< 16, 32, 48 or 64
+  int64_t columns;             ///< columns that are stored, <= width
+  const int32_t* start;        ///< [width]
+  const float* scale;          ///< [width], null for kAccumulator
+  const float* bias;           ///< [width], null for kAccumulator
+  const EpiloguePlan* epilogue;
+  const int64_t* dst_rows;  ///< [count]
+  void* dst;
+  int64_t dst_stride;  ///< elements
+  int64_t col;         ///< column of dst where the tile starts
+};
+
+using GemmKernel = void (*)(const GemmTile& tile);
+
+/// A row of kernels/gemm/table.inc.
+struct GemmEntry {
+  const char* name;
+  GemmKernel run;
+  Features needs;
+  int mr, nr, kr;  ///< of its widest tile: rows, columns, bytes of a row per instruction
+};
+
+/// First entry that `features` cover.
+const GemmEntry& select_gemm(Features features);
+
+#define IQ_GEMM(name, needs, mr, nr, kr) void name(const GemmTile& tile);
+#include "kernels/gemm/table.inc"
+#undef IQ_GEMM
+
+}  // namespace ipex_quant::kernels

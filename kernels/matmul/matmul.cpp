@@ -1,0 +1,206 @@
+// Packs B per batch, runs the u8 x s8 micro-kernel on its blocks and finishes the sums.
+#include "kernels/matmul/matmul.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/aligned.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/tile.h"
+#include "kernels/matmul/steps.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+/// Columns whose sums are kept before they are finished: one row fits into an epilogue call.
+constexpr int64_t kColumns = 256;
+/// Rows that are multiplied at a time: whole tiles of every kernel.
+constexpr int64_t kMostRows = 12;
+/// Multiplications below which another thread is not worth waking.
+constexpr int64_t kThreadWork = 1 << 18;
+
+template <class Args>
+auto select_step([[maybe_unused]] Features features) -> void (*)(const Args&) {
+#define IQ_MATMUL(op, function, needs)                                                             \
+  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
+    if (covers(features, needs)) return function;                                                  \
+  }
+#include "kernels/matmul/table.inc"
+#undef IQ_MATMUL
+  return nullptr;  // not reached: the last row of each op needs nothing
+}
+
+int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+/// Buffers of a thread; they only grow.
+struct Scratch {
+  AlignedVector<int8_t> weight;  ///< packed B: [block][depth / 4][width][4]
+  AlignedVector<int32_t> start;  ///< [padded n]
+  AlignedVector<int32_t> acc;    ///< [kMostRows][kColumns]
+  AlignedVector<uint8_t> rows;   ///< copies of rows that may not be read past their end
+  std::vector<const uint8_t*> pointers;
+  std::vector<int32_t> row_terms;
+
+  template <class Vector>
+  static void grow(Vector& vector, int64_t size) {
+    if (static_cast<int64_t>(vector.size()) < size) vector.resize(static_cast<size_t>(size));
+  }
+};
+
+/// One matmul and the kernels it uses.
+class Matmul {
+ public:
+  Matmul(const MatmulArgs& args, Features features)
+      : args_(args), kernel_(select_gemm(features)), pack_(select_step<PackColumnsArgs>(features)),
+        row_sums_(select_step<RowSumsArgs>(features)), finish_(select_step<FinishArgs>(features)),
+        depth_(round_up(args.k, kGemmDepth)), padded_n_(round_up(args.n, kGemmColumns)) {}
+
+  /// Packs B of a batch, and the start values of its columns' sums.
+  void pack(int64_t batch, Scratch& s) const {
+    Scratch::grow(s.weight, padded_n_ * depth_);
+    Scratch::grow(s.start, padded_n_);
+    // With b' = b - 128 and z' = b_zero_point - 128, sum (a - za)(b - zb) is
+    // sum a b' - za sum b' + k za z' - z' sum a; the last term belongs to the row.
+    const int32_t constant = static_cast<int32_t>(args_.k) * args_.a_zero_point * shifted_zero();
+    for (int64_t first = 0; first < padded_n_; first += kGemmColumns) {
+      const int64_t block = first / kGemmBlock * kGemmBlock;
+      const int64_t width = std::min(kGemmBlock, padded_n_ - block);
+      int32_t sums[kGemmColumns];
+      pack_({args_.b[batch] + first * args_.b_n_stride, args_.b_k_stride, args_.b_n_stride, args_.k,
+             std::min(kGemmColumns, args_.n - first),
+             s.weight.data() + block * depth_ + (first - block) * kGemmDepth, width * kGemmDepth,
+             sums});
+      for (int64_t n = 0; n < kGemmColumns; ++n) {
+        s.start[static_cast<size_t>(first + n)] = constant - args_.a_zero_point * sums[n];
+      }
+    }
+  }
+
+  /// Rows [begin, end) of a batch; pack() has run for its B.
+  void run(int64_t batch, int64_t begin, int64_t end, Scratch& s) const {
+    find_rows(batch, begin, end, s);
+    Scratch::grow(s.acc, kMostRows * kColumns);
+    const EpiloguePlan epilogue =
+        plan_epilogue(args_.epilogue, args_.tensors + batch * args_.tensors_per_batch);
+    const int64_t bytes = args_.epilogue.quantize ? 1 : 4;
+    const int64_t tiles = (end - begin + kMostRows - 1) / kMostRows;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t row = begin + (end - begin) * i / tiles;
+      const int64_t rows = begin + (end - begin) * (i + 1) / tiles - row;
+      for (int64_t column = 0; column < args_.n; column += kColumns) {
+        const int64_t columns = std::min(kColumns, args_.n - column);
+        multiply(row - begin, rows, column, columns, s);
+        FinishArgs finish;
+        finish.acc = s.acc.data();
+        finish.acc_stride = kColumns;
+        finish.row_terms = s.row_terms.data() + (row - begin);
+        finish.rows = rows;
+        finish.columns = columns;
+        finish.scale = args_.scale;
+        finish.epilogue = &epilogue;
+        finish.dst =
+            static_cast<uint8_t*>(args_.dst) + ((batch * args_.m + row) * args_.n + column) * bytes;
+        finish.dst_stride = args_.n;
+        finish.first_row = row;
+        finish.first_column = column;
+        finish_(finish);
+      }
+    }
+  }
+
+ private:
+  int32_t shifted_zero() const { return args_.b_zero_point - 128; }
+
+  /// Fills the table of row pointers and the rows' share of the compensation.
+  void find_rows(int64_t batch, int64_t begin, int64_t end, Scratch& s) const {
+    const int64_t count = end - begin;
+    Scratch::grow(s.pointers, count);
+    Scratch::grow(s.row_terms, count);
+    // The kernel reads whole groups of 4 bytes. What follows a row does not matter, for B is zero
+    // there, but it must be memory of the tensor: true unless the row is the last one.
+    const bool padded = depth_ != args_.k;
+    const bool copy_all = padded && args_.a_row_stride < kGemmDepth;
+    const int64_t copied = !padded ? 0 : copy_all ? count : end == args_.m ? 1 : 0;
+    Scratch::grow(s.rows, copied * depth_);
+    for (int64_t i = 0; i < count; ++i) {
+      const uint8_t* row = args_.a[batch] + (begin + i) * args_.a_row_stride;
+      const int64_t slot = i - (count - copied);
+      if (slot >= 0) {
+        uint8_t* copy = s.rows.data() + slot * depth_;
+        std::memcpy(copy, row, static_cast<size_t>(args_.k));
+        row = copy;
+      }
+      s.pointers[static_cast<size_t>(i)] = row;
+    }
+    std::fill_n(s.row_terms.begin(), count, 0);
+    if (shifted_zero() == 0) return;
+    row_sums_({s.pointers.data(), count, args_.k, s.row_terms.data()});
+    for (int64_t i = 0; i < count; ++i) s.row_terms[static_cast<size_t>(i)] *= shifted_zero();
+  }
+
+  /// Sums of a few rows and up to kColumns columns into s.acc.
+  void multiply(int64_t row, int64_t rows, int64_t column, int64_t columns, Scratch& s) const {
+    static const EpiloguePlan accumulator = plan_accumulator();
+    static constexpr int64_t kRowIndex[kMostRows] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    for (int64_t first = 0; first < columns; first += kGemmBlock) {
+      const int64_t block = column + first;
+      GemmTile tile;
+      tile.count = rows;
+      tile.rows = s.pointers.data() + row;
+      tile.row_stride = 0;
+      tile.row_offset = 0;
+      tile.taps = 1;
+      tile.steps = depth_ / kGemmDepth;
+      tile.weight = s.weight.data() + block * depth_;
+      tile.width = std::min(kGemmBlock, padded_n_ - block);
+      tile.columns = tile.width;
+      tile.start = s.start.data() + block;
+      tile.scale = nullptr;
+      tile.bias = nullptr;
+      tile.epilogue = &accumulator;
+      tile.dst_rows = kRowIndex;
+      tile.dst = s.acc.data();
+      tile.dst_stride = kColumns;
+      tile.col = first;
+      kernel_.run(tile);
+    }
+  }
+
+  const MatmulArgs& args_;
+  const GemmEntry& kernel_;
+  void (*pack_)(const PackColumnsArgs&);
+  void (*row_sums_)(const RowSumsArgs&);
+  void (*finish_)(const FinishArgs&);
+  int64_t depth_;     ///< k in whole groups of 4
+  int64_t padded_n_;  ///< n in whole groups of 16
+};
+
+}  // namespace
+
+void matmul(const MatmulArgs& args, Features features, const Parallel& parallel) {
+  if (args.batches == 0 || args.m == 0 || args.n == 0) return;
+  const Matmul matmul(args, features);
+  // Whole batches per thread where there are enough; else rows are split, and B packed per part.
+  const int64_t work = std::max<int64_t>(args.m * args.n * args.k, 1);
+  int64_t parts = 1;
+  if (args.batches < 2 * parallel.threads && parallel.threads > 1) {
+    parts = std::min({(2 * parallel.threads + args.batches - 1) / args.batches,
+                      work / kThreadWork + 1, (args.m + 23) / 24});
+  }
+  const int64_t grain = std::max<int64_t>(kThreadWork * parts / work, 1);
+  parallel(args.batches * parts, grain, [&](int64_t begin, int64_t end) {
+    thread_local Scratch scratch;
+    const uint8_t* packed = nullptr;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t batch = i / parts;
+      const int64_t part = i % parts;
+      // A B that is broadcast over batches is packed once.
+      if (packed != args.b[batch]) matmul.pack(batch, scratch);
+      packed = args.b[batch];
+      matmul.run(batch, args.m * part / parts, args.m * (part + 1) / parts, scratch);
+    }
+  });
+}
+
+}  // namespace ipex_quant::kernels

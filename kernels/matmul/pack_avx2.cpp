@@ -1,0 +1,93 @@
+// AVX2 packing of B and row sums of A, in 16-byte steps: the bytes come out in their final order.
+#include <immintrin.h>
+
+#include "kernels/matmul/steps.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+__m128i load16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+/// Stores four groups of 4 columns x 4 rows as int8 and adds their bytes to the columns' sums.
+void emit(int8_t* dst, __m128i q, __m128i* sums) {
+  const __m128i s8 = _mm_xor_si128(q, _mm_set1_epi8(-128));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(dst), s8);
+  const __m128i pairs = _mm_maddubs_epi16(_mm_set1_epi8(1), s8);  // at most 256: no saturation
+  *sums = _mm_add_epi32(*sums, _mm_madd_epi16(pairs, _mm_set1_epi16(1)));
+}
+
+/// 4 rows of 16 adjacent columns at `src`.
+void pack_row_group(const uint8_t* src, int64_t k_stride, int8_t* dst, __m128i (&sums)[4]) {
+  const __m128i r0 = load16(src), r1 = load16(src + k_stride);
+  const __m128i r2 = load16(src + 2 * k_stride), r3 = load16(src + 3 * k_stride);
+  const __m128i low01 = _mm_unpacklo_epi8(r0, r1), high01 = _mm_unpackhi_epi8(r0, r1);
+  const __m128i low23 = _mm_unpacklo_epi8(r2, r3), high23 = _mm_unpackhi_epi8(r2, r3);
+  emit(dst, _mm_unpacklo_epi16(low01, low23), &sums[0]);
+  emit(dst + 16, _mm_unpackhi_epi16(low01, low23), &sums[1]);
+  emit(dst + 32, _mm_unpacklo_epi16(high01, high23), &sums[2]);
+  emit(dst + 48, _mm_unpackhi_epi16(high01, high23), &sums[3]);
+}
+
+/// 16 rows of 4 columns whose rows are adjacent: a transpose of 4 x 4 words.
+void pack_column_group(const uint8_t* src, int64_t n_stride, int8_t* dst, int64_t dst_stride,
+                       __m128i* sums) {
+  const __m128i c0 = load16(src), c1 = load16(src + n_stride);
+  const __m128i c2 = load16(src + 2 * n_stride), c3 = load16(src + 3 * n_stride);
+  const __m128i low01 = _mm_unpacklo_epi32(c0, c1), high01 = _mm_unpackhi_epi32(c0, c1);
+  const __m128i low23 = _mm_unpacklo_epi32(c2, c3), high23 = _mm_unpackhi_epi32(c2, c3);
+  emit(dst, _mm_unpacklo_epi64(low01, low23), sums);
+  emit(dst + dst_stride, _mm_unpackhi_epi64(low01, low23), sums);
+  emit(dst + 2 * dst_stride, _mm_unpacklo_epi64(high01, high23), sums);
+  emit(dst + 3 * dst_stride, _mm_unpackhi_epi64(high01, high23), sums);
+}
+
+}  // namespace
+
+void pack_columns_avx2(const PackColumnsArgs& args) {
+  __m128i sums[4] = {};
+  int64_t k = 0;
+  if (args.columns == 16 && args.n_stride == 1) {
+    for (; k + 4 <= args.k; k += 4) {
+      pack_row_group(args.src + k * args.k_stride, args.k_stride,
+                     args.dst + k / 4 * args.dst_stride, sums);
+    }
+  } else if (args.columns == 16 && args.k_stride == 1) {
+    for (; k + 16 <= args.k; k += 16) {
+      for (int n = 0; n < 4; ++n) {
+        pack_column_group(args.src + k + n * 4 * args.n_stride, args.n_stride,
+                          args.dst + k / 4 * args.dst_stride + n * 16, args.dst_stride, &sums[n]);
+      }
+    }
+  }
+  for (int n = 0; n < 4; ++n) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(args.sums + n * 4), sums[n]);
+  }
+  if (k == args.k) return;
+  PackColumnsArgs rest = args;
+  int32_t rest_sums[16];
+  rest.src += k * args.k_stride;
+  rest.dst += k / 4 * args.dst_stride;
+  rest.k -= k;
+  rest.sums = rest_sums;
+  pack_columns_reference(rest);
+  for (int n = 0; n < 16; ++n) args.sums[n] += rest_sums[n];
+}
+
+void row_sums_avx2(const RowSumsArgs& args) {
+  for (int64_t r = 0; r < args.count; ++r) {
+    const uint8_t* row = args.rows[r];
+    __m256i sums = _mm256_setzero_si256();
+    int64_t k = 0;
+    for (; k + 32 <= args.k; k += 32) {
+      const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + k));
+      sums = _mm256_add_epi64(sums, _mm256_sad_epu8(q, _mm256_setzero_si256()));
+    }
+    const __m128i half =
+        _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    int64_t sum = _mm_extract_epi64(half, 0) + _mm_extract_epi64(half, 1);
+    for (; k < args.k; ++k) sum += row[k];
+    args.sums[r] = static_cast<int32_t>(sum);
+  }
+}
+
+}  // namespace ipex_quant::kernels

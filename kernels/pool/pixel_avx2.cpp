@@ -1,0 +1,10 @@
+// AVX2 pooling of one pixel.
+#include "kernels/pool/pixel_body.h"
+
+namespace ipex_quant::kernels {
+
+void max_pixel_avx2(const MaxPixelArgs& args) { max_pixel_body(args); }
+
+void average_pixel_avx2(const AveragePixelArgs& args) { average_pixel_body(args); }
+
+}  // namespace ipex_quant::kernels

@@ -1,0 +1,10 @@
+// Portable pooling of one pixel.
+#include "kernels/pool/pixel_body.h"
+
+namespace ipex_quant::kernels {
+
+void max_pixel_reference(const MaxPixelArgs& args) { max_pixel_body(args); }
+
+void average_pixel_reference(const AveragePixelArgs& args) { average_pixel_body(args); }
+
+}  // namespace ipex_quant::kernels
