@@ -1,0 +1,13 @@
+/// \file
+/// torch's intra-op thread pool as the kernels' Parallel.
+#pragma once
+
+#include "kernels/parallel.h"
+
+namespace ipex_quant::runtime {
+
+/// The pool of at::parallel_for with the current at::get_num_threads(); serial inside a parallel
+/// region.
+kernels::Parallel torch_parallel();
+
+}  // namespace ipex_quant::runtime

@@ -1,0 +1,66 @@
+/// \file
+/// Packed weights shared by content: many nodes of a graph may read one weight.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace ipex_quant::runtime {
+
+/// A weight in its plain form, which is what is saved, and packed for the kernels.
+template <class Packed>
+struct SharedWeight {
+  at::Tensor plain;  ///< contiguous
+  std::string key;   ///< what else the packed form depends on: shapes, strides, groups
+  Packed packed;
+};
+
+/// Finds or makes the packed form of weights. It owns nothing: a weight lives as long as its users.
+template <class Packed>
+class WeightPool {
+ public:
+  using Handle = std::shared_ptr<const SharedWeight<Packed>>;
+
+  /// \param plain  contiguous; an equal tensor that is already in the pool takes its place, so that
+  ///               a file in which both are saved holds the bytes once
+  /// \param pack   makes the packed form from `plain`
+  template <class Pack>
+  Handle get(const at::Tensor& plain, const std::string& key, const Pack& pack) {
+    const std::string_view bytes = bytes_of(plain);
+    const size_t hash = std::hash<std::string_view>()(bytes) ^ std::hash<std::string>()(key);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto [first, last] = entries_.equal_range(hash);
+    for (auto it = first; it != last;) {
+      const Handle found = it->second.lock();
+      if (!found) {
+        it = entries_.erase(it);
+        continue;
+      }
+      if (found->key == key && found->plain.sizes() == plain.sizes() &&
+          bytes_of(found->plain) == bytes) {
+        return found;
+      }
+      ++it;
+    }
+    Handle made =
+        std::make_shared<const SharedWeight<Packed>>(SharedWeight<Packed>{plain, key, pack(plain)});
+    entries_.emplace(hash, made);
+    return made;
+  }
+
+ private:
+  static std::string_view bytes_of(const at::Tensor& t) {
+    return {static_cast<const char*>(t.const_data_ptr()), t.nbytes()};
+  }
+
+  std::mutex mutex_;
+  std::unordered_multimap<size_t, std::weak_ptr<const SharedWeight<Packed>>> entries_;
+};
+
+}  // namespace ipex_quant::runtime
