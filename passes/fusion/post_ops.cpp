@@ -1,0 +1,360 @@
+// The rows of post-ops: aten op -> epilogue steps, with the guards on its arguments.
+#include "passes/fusion/post_ops.h"
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <unordered_set>
+
+#include "passes/ir.h"
+#include "passes/quant/data_movement.h"
+
+namespace ipex_quant::passes {
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// What a row sees: the node, the input that is the kernel's result, and where to say no.
+struct Match {
+  Node* node;
+  const Value* result;
+  Shapes* shapes;
+  std::string* refusal;
+
+  std::optional<PostOp> refuse(const std::string& why) const {
+    *refusal = why;
+    return std::nullopt;
+  }
+  std::size_t input_count() const { return node->inputs().size(); }
+  std::optional<double> number(std::size_t i) const { return constant_number(node->input(i)); }
+};
+
+std::string print(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.9g", static_cast<double>(static_cast<float>(value)));
+  return text;
+}
+
+std::string call(const char* name, double a) { return std::string(name) + "(" + print(a) + ")"; }
+
+std::string clamp(double low, double high) {
+  return "clamp(" + print(low) + "," + print(high) + ")";
+}
+
+std::optional<PostOp> steps(std::vector<std::string> texts) {
+  PostOp post_op;
+  post_op.before = std::move(texts);
+  return post_op;
+}
+
+/// An optional bound: None is `otherwise`; not a constant: no value.
+std::optional<double> bound(const Match& m, std::size_t i, double otherwise) {
+  if (i >= m.input_count() || is_none(m.node->input(i))) return otherwise;
+  return m.number(i);
+}
+
+std::optional<PostOp> clamp_between(const Match& m, std::optional<double> low,
+                                    std::optional<double> high) {
+  if (!low || !high) return m.refuse("its bounds are not constants");
+  if (*low > *high) return m.refuse("its lower bound exceeds its upper bound");
+  return steps({clamp(*low, *high)});
+}
+
+std::optional<PostOp> clamp_row(const Match& m) {
+  return clamp_between(m, bound(m, 1, -kInfinity), bound(m, 2, kInfinity));
+}
+std::optional<PostOp> clamp_min_row(const Match& m) {
+  return clamp_between(m, m.number(1), kInfinity);
+}
+std::optional<PostOp> clamp_max_row(const Match& m) {
+  return clamp_between(m, -kInfinity, m.number(1));
+}
+std::optional<PostOp> hardtanh_row(const Match& m) {
+  return clamp_between(m, m.number(1), m.number(2));
+}
+std::optional<PostOp> relu6_row(const Match&) { return steps({clamp(0, 6)}); }
+
+std::optional<PostOp> gelu_row(const Match& m) {
+  const auto form = constant_string(m.node->input(1));
+  if (!form) return m.refuse("its form is not a constant");
+  return steps({*form == "tanh" ? "gelu_tanh" : "gelu"});
+}
+
+std::optional<PostOp> leaky_relu_row(const Match& m) {
+  const auto slope = m.number(1);
+  if (!slope) return m.refuse("its slope is not a constant");
+  return steps({call("leaky_relu", *slope)});
+}
+
+std::optional<PostOp> elu_row(const Match& m) {
+  const auto alpha = m.number(1);
+  const auto scale = m.number(2);
+  const auto input_scale = m.number(3);
+  if (!alpha || !scale || !input_scale) return m.refuse("its arguments are not constants");
+  if (*scale != 1 || *input_scale != 1) return m.refuse("it has a scale (selu, celu)");
+  return steps({call("elu", *alpha)});
+}
+
+/// Is the result the first of the two operands? (x op x has no single user.)
+bool result_is_first(const Match& m) { return m.node->input(0) == m.result; }
+std::size_t other_index(const Match& m) { return result_is_first(m) ? 1 : 0; }
+const Value* other_operand(const Match& m) { return m.node->input(other_index(m)); }
+
+/// A mask added to attention scores: softmax and the product with the values fix the shape of the
+/// sum to that of the scores, though the mask's own sizes may be unknown.
+bool is_attention_mask(const Match& m) {
+  if (!is_op(m.node, {"aten::add"}) || m.node->output()->uses().size() != 1) return false;
+  if (!is_op(m.node->output()->uses()[0].user, {"aten::softmax"})) return false;
+  const Value* scores = m.result;
+  while (made_by(scores, {"aten::mul", "aten::div"})) scores = scores->node()->input(0);
+  return made_by(scores, {"aten::matmul", "aten::bmm"});
+}
+
+std::optional<PostOp> tensor_step(const Match& m, PostOp::Reads reads, bool negate_before,
+                                  bool negate_after) {
+  const Value* other = other_operand(m);
+  if (!is_known_float(other)) return m.refuse("its other operand may not be float32");
+  if (!m.shapes->fits(other, m.result) && !is_attention_mask(m))
+    return m.refuse("its other operand may enlarge the result");
+  PostOp post_op;
+  if (negate_before) post_op.before = {"mul(-1)"};
+  post_op.reads = reads;
+  post_op.other = other_index(m);
+  if (negate_after) post_op.after = {"mul(-1)"};
+  return post_op;
+}
+
+std::optional<double> alpha_of(const Match& m) {
+  return m.input_count() > 2 ? m.number(2) : std::optional<double>(1.0);
+}
+
+std::optional<PostOp> add_row(const Match& m) {
+  const auto alpha = alpha_of(m);
+  if (!alpha) return m.refuse("its alpha is not a constant");
+  const auto number = constant_number(other_operand(m));
+  if (number && result_is_first(m)) return steps({call("add", *number * *alpha)});
+  if (*alpha != 1) return m.refuse("its alpha is not 1");
+  if (number) return steps({call("add", *number)});
+  return tensor_step(m, PostOp::Reads::kAddend, false, false);
+}
+
+std::optional<PostOp> sub_row(const Match& m) {
+  const auto alpha = alpha_of(m);
+  if (!alpha) return m.refuse("its alpha is not a constant");
+  const auto number = constant_number(other_operand(m));
+  if (number && result_is_first(m)) return steps({call("add", -*number * *alpha)});
+  if (*alpha != 1) return m.refuse("its alpha is not 1");
+  if (number) return steps({"mul(-1)", call("add", *number)});
+  // y - b = -(-y + b) and b - y = -y + b, both exact.
+  return tensor_step(m, PostOp::Reads::kAddend, true, result_is_first(m));
+}
+
+std::optional<PostOp> rsub_row(const Match& m) {
+  const auto number = m.number(1);
+  const auto alpha = alpha_of(m);
+  if (!number || !alpha) return m.refuse("its arguments are not constants");
+  return steps({call("mul", -*alpha), call("add", *number)});
+}
+
+std::optional<PostOp> mul_row(const Match& m) {
+  if (const auto number = constant_number(other_operand(m))) return steps({call("mul", *number)});
+  return tensor_step(m, PostOp::Reads::kFactor, false, false);
+}
+
+std::optional<PostOp> div_row(const Match& m) {
+  const auto number = m.number(1);
+  if (!result_is_first(m) || !number) return m.refuse("its divisor is not a constant");
+  if (m.input_count() > 2 && !is_none(m.node->input(2))) return m.refuse("it rounds");
+  if (*number == 0) return m.refuse("its divisor is 0");
+  return steps({call("mul", 1.0 / *number)});
+}
+
+std::optional<PostOp> neg_row(const Match&) { return steps({"mul(-1)"}); }
+
+struct Row {
+  const char* op;
+  const char* step;                             ///< an op without arguments
+  std::optional<PostOp> (*make)(const Match&);  ///< one with arguments
+};
+
+// Left out: prelu (its slope per channel has no step yet), softplus, pow, abs, sqrt (rare after an
+// anchor; they run as a table when both sides are int8), softmax and norms (not elementwise).
+// clang-format off
+constexpr Row kRows[] = {
+    {"aten::relu",        "relu",        nullptr},
+    {"aten::relu6",       nullptr,       relu6_row},
+    {"aten::hardtanh",    nullptr,       hardtanh_row},
+    {"aten::clamp",       nullptr,       clamp_row},
+    {"aten::clamp_min",   nullptr,       clamp_min_row},
+    {"aten::clamp_max",   nullptr,       clamp_max_row},
+    {"aten::sigmoid",     "sigmoid",     nullptr},
+    {"aten::tanh",        "tanh",        nullptr},
+    {"aten::gelu",        nullptr,       gelu_row},
+    {"aten::silu",        "silu",        nullptr},
+    {"aten::hardswish",   "hardswish",   nullptr},
+    {"aten::hardsigmoid", "hardsigmoid", nullptr},
+    {"aten::leaky_relu",  nullptr,       leaky_relu_row},
+    {"aten::elu",         nullptr,       elu_row},
+    {"aten::mish",        "mish",        nullptr},
+    {"aten::neg",         nullptr,       neg_row},
+    {"aten::add",         nullptr,       add_row},
+    {"aten::sub",         nullptr,       sub_row},
+    {"aten::rsub",        nullptr,       rsub_row},
+    {"aten::mul",         nullptr,       mul_row},
+    {"aten::div",         nullptr,       div_row},
+};
+// clang-format on
+
+bool yields_float(const Node* node) {
+  static const std::unordered_set<std::string> kNames = {"aten::conv1d",
+                                                         "aten::conv2d",
+                                                         "aten::conv3d",
+                                                         "aten::conv_transpose1d",
+                                                         "aten::conv_transpose2d",
+                                                         "aten::conv_transpose3d",
+                                                         "aten::linear",
+                                                         "aten::layer_norm",
+                                                         "aten::batch_norm",
+                                                         "aten::group_norm",
+                                                         "aten::instance_norm",
+                                                         "aten::embedding",
+                                                         "aten::embedding_bag",
+                                                         "aten::lstm",
+                                                         "aten::gru",
+                                                         "aten::softmax",
+                                                         "aten::gelu",
+                                                         "aten::sigmoid",
+                                                         "aten::tanh",
+                                                         "aten::silu",
+                                                         "aten::hardswish",
+                                                         "aten::hardsigmoid",
+                                                         "aten::mish",
+                                                         "aten::elu",
+                                                         "aten::leaky_relu",
+                                                         "aten::adaptive_avg_pool1d",
+                                                         "aten::adaptive_avg_pool2d",
+                                                         "aten::adaptive_avg_pool3d",
+                                                         "aten::avg_pool1d",
+                                                         "aten::avg_pool2d",
+                                                         "aten::avg_pool3d",
+                                                         "aten::upsample_bilinear2d",
+                                                         "ipex_quant::dequantize",
+                                                         "ipex_quant::conv",
+                                                         "ipex_quant::linear",
+                                                         "ipex_quant::matmul",
+                                                         "ipex_quant::binary"};
+  return kNames.count(node->kind().toQualString()) != 0;
+}
+
+bool keeps_dtype(const Node* node) {
+  return is_op(node,
+               {"aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min",
+                "aten::clamp_max", "aten::neg", "aten::abs", "aten::masked_fill", "aten::rsub",
+                "aten::index", "aten::dropout", "aten::mean", "aten::softplus"});
+}
+
+/// Some op reads the value that takes nothing but float there.
+bool read_as_float(const Value* value) {
+  for (const torch::jit::Use& use : value->uses()) {
+    const bool reads_float =
+        is_op(use.user, {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::conv_transpose1d",
+                         "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::linear",
+                         "aten::layer_norm", "aten::batch_norm", "ipex_quant::quantize"});
+    if (reads_float && use.offset == 0) return true;
+  }
+  return false;
+}
+
+bool known_float(const Value* value, int depth) {
+  constexpr int kMaxDepth = 64;
+  if (depth > kMaxDepth) return false;
+  if (const auto tensor = constant_tensor(value)) return tensor->scalar_type() == at::kFloat;
+  if (read_as_float(value)) return true;
+  const Node* node = value->node();
+  if (node->inputs().empty()) return false;
+  if (yields_float(node)) return true;
+  if (const auto movement = movement_of(const_cast<Value*>(value))) {
+    return known_float(movement->input, depth + 1);
+  }
+  if (keeps_dtype(node)) return known_float(node->input(0), depth + 1);
+  if (is_op(node, {"aten::to"})) {
+    const auto dtype = constant_int(node->input(1));
+    return dtype && *dtype == static_cast<std::int64_t>(at::kFloat);
+  }
+  if (is_op(node, {"aten::matmul", "aten::bmm", "aten::mm"})) {
+    return known_float(node->input(0), depth + 1);
+  }
+  if (is_op(node, {"aten::add", "aten::sub", "aten::mul", "aten::div"})) {
+    const Value* a = node->input(0);
+    const Value* b = node->input(1);
+    if (constant_number(a)) return known_float(b, depth + 1);
+    if (constant_number(b)) return known_float(a, depth + 1);
+    return known_float(a, depth + 1) && known_float(b, depth + 1);
+  }
+  if (is_op(node, {"aten::cat"}) && made_by(node->input(0), {"prim::ListConstruct"})) {
+    for (const Value* tensor : node->input(0)->node()->inputs()) {
+      if (!known_float(tensor, depth + 1)) return false;
+    }
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::size_t PostOp::size() const {
+  return before.size() + after.size() + (reads == Reads::kNothing ? 0 : 1);
+}
+
+std::optional<PostOp> post_op_of(Node* node, const Value* result, Shapes& shapes,
+                                 std::string* refusal) {
+  if (node->outputs().size() != 1) return std::nullopt;
+  const std::string name = node->kind().toQualString();
+  for (const Row& row : kRows) {
+    if (name != row.op) continue;
+    if (row.step != nullptr) return steps({row.step});
+    return row.make({node, result, &shapes, refusal});
+  }
+  return std::nullopt;
+}
+
+void append_steps(const PostOp& post_op, const Node* node, std::vector<std::string>& texts,
+                  std::vector<Value*>& others) {
+  texts.insert(texts.end(), post_op.before.begin(), post_op.before.end());
+  if (post_op.reads != PostOp::Reads::kNothing) {
+    const std::string name = post_op.reads == PostOp::Reads::kAddend ? "add" : "mul";
+    Value* other = const_cast<Value*>(node->input(post_op.other));
+    const Node* maker = other->node();
+    if (is_op(maker, {"ipex_quant::dequantize"})) {
+      const double scale = constant_number(maker->input(1)).value();
+      const std::int64_t zero_point = constant_int(maker->input(2)).value();
+      texts.push_back(name + "_u8(" + print(scale) + "," + std::to_string(zero_point) + ")");
+      others.push_back(const_cast<Value*>(maker->input(0)));
+    } else {
+      texts.push_back(name + "_f32");
+      others.push_back(other);
+    }
+  }
+  texts.insert(texts.end(), post_op.after.begin(), post_op.after.end());
+}
+
+std::string quantize_step(double scale, std::int64_t zero_point) {
+  return "quantize(" + print(scale) + "," + std::to_string(zero_point) + ")";
+}
+
+std::string epilogue_text(const std::vector<std::string>& texts) {
+  std::string joined;
+  for (const std::string& text : texts) joined += (joined.empty() ? "" : "|") + text;
+  return joined;
+}
+
+bool is_known_float(const Value* value) { return known_float(value, 0); }
+
+std::vector<std::string> post_op_names() {
+  std::vector<std::string> names;
+  for (const Row& row : kRows) names.emplace_back(row.op);
+  return names;
+}
+
+}  // namespace ipex_quant::passes

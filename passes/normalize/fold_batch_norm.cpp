@@ -1,0 +1,142 @@
+/// \file
+/// Implements fold_batch_norm.
+#include "passes/normalize/fold_batch_norm.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+
+#include "passes/normalize/conv_node.h"
+#include "passes/normalize/rank.h"
+
+namespace ipex_quant::passes {
+
+c10::Symbol weight_factor_attr() { return c10::Symbol::attr("iq_weight_factor"); }
+
+namespace {
+
+/// y = x * factor + shift per channel, in double.
+struct Affine {
+  at::Tensor factor;
+  at::Tensor shift;
+};
+
+/// The batch_norm's affine form, or nothing when it is not constant or in training form.
+std::optional<Affine> read_batch_norm(const Node* node) {
+  const auto mean = constant_tensor(node->input(3));
+  const auto variance = constant_tensor(node->input(4));
+  const auto training = constant_bool(node->input(5));
+  const auto epsilon = constant_number(node->input(7));
+  if (!mean || !variance || !epsilon || training.value_or(true)) {
+    return std::nullopt;
+  }
+  const auto options = at::TensorOptions().dtype(at::kDouble);
+  at::Tensor gamma = at::ones({mean->size(0)}, options);
+  at::Tensor beta = at::zeros({mean->size(0)}, options);
+  for (const auto& [index, tensor] : {std::make_pair(1, &gamma), std::make_pair(2, &beta)}) {
+    if (is_none(node->input(index))) {
+      continue;
+    }
+    const auto constant = constant_tensor(node->input(index));
+    if (!constant) {
+      return std::nullopt;
+    }
+    *tensor = constant->to(at::kDouble);
+  }
+  const at::Tensor factor = gamma / (variance->to(at::kDouble) + *epsilon).sqrt();
+  return Affine{factor, beta - mean->to(at::kDouble) * factor};
+}
+
+/// The weight [out, in/g, k...] or, transposed, [in, out/g, k...] times a factor per output
+/// channel.
+at::Tensor scale_channels(const at::Tensor& weight, const at::Tensor& factor,
+                          const ConvNode* conv) {
+  if (conv == nullptr || !conv->transposed) {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(weight.dim()), 1);
+    shape[0] = -1;
+    return weight * factor.view(shape);
+  }
+  // Output channel c of a grouped deconvolution is channel c % (out/g) of group c / (out/g).
+  std::vector<std::int64_t> grouped = weight.sizes().vec();
+  grouped[0] /= conv->groups;
+  grouped.insert(grouped.begin(), conv->groups);
+  std::vector<std::int64_t> shape(grouped.size(), 1);
+  shape[0] = conv->groups;
+  shape[2] = grouped[2];
+  return (weight.view(grouped) * factor.view(shape)).reshape(weight.sizes());
+}
+
+std::int64_t out_channels(const at::Tensor& weight, const ConvNode* conv) {
+  return conv != nullptr && conv->transposed ? weight.size(1) * conv->groups : weight.size(0);
+}
+
+/// Why the pair cannot be folded; "" when it can.
+std::string refuse(const Node* layer, const ConvNode* conv, const Affine& affine) {
+  const auto weight = constant_tensor(layer->input(1));
+  if (!weight || (!is_none(layer->input(2)) && !constant_tensor(layer->input(2)))) {
+    return "the weight before the batch_norm is not constant";
+  }
+  if (out_channels(*weight, conv) != affine.factor.size(0)) {
+    return "batch_norm normalises another dimension than the layer before it makes";
+  }
+  if (conv == nullptr && rank_of(layer->output()) != std::optional<std::int64_t>(2)) {
+    return "batch_norm after a linear layer whose output is not known to have two dimensions";
+  }
+  return "";
+}
+
+void fold(Graph& graph, Node* layer, Node* norm, const ConvNode* conv, const Affine& affine) {
+  const at::Tensor weight = *constant_tensor(layer->input(1));
+  const at::Tensor folded = scale_channels(weight.to(at::kDouble), affine.factor, conv);
+  at::Tensor bias = affine.shift;
+  if (const auto old = constant_tensor(layer->input(2))) {
+    bias = old->to(at::kDouble) * affine.factor + affine.shift;
+  }
+  const torch::jit::WithInsertPoint guard(layer);
+  layer->replaceInput(1, insert_constant(graph, folded.to(weight.scalar_type()).contiguous()));
+  layer->replaceInput(2, insert_constant(graph, bias.to(weight.scalar_type())));
+  at::Tensor factor = affine.factor.to(at::kFloat);
+  if (layer->hasAttribute(weight_factor_attr())) {
+    factor = factor * layer->t(weight_factor_attr());
+  }
+  layer->t_(weight_factor_attr(), factor);
+  inherit(layer, {norm});
+  replace_node(norm, layer->output());
+}
+
+}  // namespace
+
+bool fold_batch_norm(const std::shared_ptr<Graph>& graph) {
+  bool changed = false;
+  for_each_node(graph->block(), [&](Node* norm) {
+    if (!is_op(norm, {"aten::batch_norm"})) {
+      return;
+    }
+    Value* input = norm->input(0);
+    Node* layer = input->node();
+    if (!is_canonical_conv_op(layer) && !is_op(layer, {"aten::linear"})) {
+      return;
+    }
+    const auto affine = read_batch_norm(norm);
+    const auto conv = is_canonical_conv_op(layer) ? read_conv(layer) : std::nullopt;
+    if (only_user(input) != norm || !affine || (is_canonical_conv_op(layer) && !conv)) {
+      set_reason(norm,
+                 "batch_norm is not the only user of the layer before it, or is not constant");
+      return;
+    }
+    const ConvNode* conv_node = conv ? &*conv : nullptr;
+    const std::string reason = refuse(layer, conv_node, *affine);
+    if (!reason.empty()) {
+      set_reason(norm, reason);
+      return;
+    }
+    fold(*graph, layer, norm, conv_node, *affine);
+    changed = true;
+  });
+  if (changed) {
+    remove_dead(graph);
+  }
+  return changed;
+}
+
+}  // namespace ipex_quant::passes

@@ -1,0 +1,178 @@
+/// \file
+/// The pipeline table and its runner.
+#include "passes/pipeline.h"
+
+#include <c10/util/Exception.h>
+
+#include <chrono>
+#include <iostream>
+#include <set>
+#include <sstream>
+
+#include "passes/dump.h"
+#include "passes/freeze/bind.h"
+#include "passes/fusion/fuse.h"
+#include "passes/fusion/recognize_activations.h"
+#include "passes/ir.h"
+#include "passes/normalize/canonicalize_conv.h"
+#include "passes/normalize/canonicalize_linear.h"
+#include "passes/normalize/decompose.h"
+#include "passes/normalize/expand_transformer.h"
+#include "passes/normalize/fold_batch_norm.h"
+#include "passes/normalize/fold_pad.h"
+#include "passes/normalize/freeze.h"
+#include "passes/normalize/remove_dropout.h"
+#include "passes/normalize/remove_mutation.h"
+#include "passes/normalize/view_to_reshape.h"
+#include "passes/quant/insert_quant_dequant.h"
+#include "passes/quant/propagate.h"
+#include "passes/quant/sink_shape_queries.h"
+#include "passes/quant/split_shared_dequantize.h"
+#include "passes/sites/assign_sites.h"
+#include "passes/sites/inline_calls.h"
+#include "passes/verify.h"
+
+namespace ipex_quant::passes {
+
+namespace {
+
+// clang-format off
+//   name                        run                                needs                       gives
+const std::vector<Pass> kPipeline = {
+    {"inline-calls",             plain<inline_calls>,               kNone,                      kInlined},
+    {"expand-transformer",       plain<expand_transformer>,         kInlined,                   kNone},
+    {"assign-sites",             assign_sites,                      kInlined,                   kSites},
+    {"freeze",                   freeze,                            kSites,                     kFrozen},
+    {"remove-dropout",           plain<remove_dropout>,             kFrozen,                    kNone},
+    {"remove-mutation",          plain<remove_mutation>,            kFrozen,                    kFunctional},
+    {"canonicalize-conv",        plain<canonicalize_conv>,          kFrozen,                    kNone},
+    {"canonicalize-linear",      plain<canonicalize_linear>,        kFrozen,                    kCanonical},
+    {"decompose",                plain<decompose>,                  kFrozen,                    kDecomposed},
+    {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
+    {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
+    {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
+    {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
+    {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
+    {"insert-quant-dequant",     insert_quant_dequant,              kCanonical | kSites,        kQuantized},
+    {"split-shared-dequantize",  plain<split_shared_dequantize>,    kFunctional,                kUniqueDequantize},
+    {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
+    {"fuse",                     fuse,                              kPropagated,                kFused},
+    {"bind",                     plain<bind>,                       kFused,                     kBound},
+};
+// clang-format on
+
+/// The first row of compile.
+const char* const kFirstOfCompile = "insert-quant-dequant";
+
+std::size_t row_number(const std::string& name) {
+  const auto& rows = pipeline();
+  std::size_t number = 0;
+  while (number < rows.size() && name != rows[number].name) {
+    ++number;
+  }
+  return number;
+}
+
+/// Throws `error` again with the name of the pass in front of its message.
+[[noreturn]] void rethrow(const Pass& pass, const c10::Error& error) {
+  TORCH_CHECK(false, "pass '", pass.name, "': ", error.what_without_backtrace());
+}
+
+bool run_row(const Pass& pass, const std::shared_ptr<Graph>& graph, PassContext& context) {
+  const auto start = std::chrono::steady_clock::now();
+  bool changed = false;
+  try {
+    changed = pass.run(graph, context);
+    verify(graph, pass.name);
+  } catch (const c10::Error& error) {
+    rethrow(pass, error);
+  }
+  if (time_passes()) {
+    const std::chrono::duration<double, std::milli> elapsed =
+        std::chrono::steady_clock::now() - start;
+    std::cerr << "ipex_quant,pass,time," << pass.name << "," << elapsed.count() << " ms\n";
+  }
+  if (changed) {
+    dump_ir(graph, row_number(pass.name), pass.name);
+  }
+  log("pass", changed ? "changed" : "unchanged", pass.name);
+  return changed;
+}
+
+}  // namespace
+
+const std::vector<Pass>& pipeline() {
+  static const bool kUnique = [] {
+    std::set<std::string> names;
+    for (const Pass& pass : kPipeline) {
+      TORCH_CHECK(names.insert(pass.name).second, "pass '", pass.name,
+                  "' stands twice in the pipeline table");
+    }
+    return true;
+  }();
+  (void)kUnique;
+  return kPipeline;
+}
+
+std::vector<Pass> normalize_passes() {
+  const auto& rows = pipeline();
+  return {rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile))};
+}
+
+std::vector<Pass> compile_passes() {
+  const auto& rows = pipeline();
+  return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)), rows.end()};
+}
+
+const Pass& find_pass(const std::string& name) {
+  const std::size_t number = row_number(name);
+  if (number == pipeline().size()) {
+    std::ostringstream names;
+    for (const Pass& pass : pipeline()) {
+      names << ' ' << pass.name;
+    }
+    TORCH_CHECK(false, "no pass '", name, "', expected one of:", names.str());
+  }
+  return pipeline()[number];
+}
+
+Properties run_pipeline(const std::vector<Pass>& rows, const std::shared_ptr<Graph>& graph,
+                        PassContext& context, Properties have) {
+  for (const Pass& pass : rows) {
+    const Properties missing = pass.needs & ~have;
+    TORCH_CHECK(missing == 0, "pass '", pass.name, "' needs ", property_names(missing),
+                ", which no pass before it gives");
+    run_row(pass, graph, context);
+    have |= pass.gives;
+  }
+  return have;
+}
+
+bool run_pass(const std::string& name, const std::shared_ptr<Graph>& graph, PassContext& context) {
+  return run_row(find_pass(name), graph, context);
+}
+
+std::string property_names(Properties properties) {
+  static const std::vector<std::pair<Property, const char*>> kNames = {
+      {kInlined, "kInlined"},
+      {kSites, "kSites"},
+      {kFrozen, "kFrozen"},
+      {kFunctional, "kFunctional"},
+      {kCanonical, "kCanonical"},
+      {kDecomposed, "kDecomposed"},
+      {kBatchNormFolded, "kBatchNormFolded"},
+      {kQuantized, "kQuantized"},
+      {kUniqueDequantize, "kUniqueDequantize"},
+      {kPropagated, "kPropagated"},
+      {kFused, "kFused"},
+      {kBound, "kBound"}};
+  std::string text;
+  for (const auto& [property, name] : kNames) {
+    if ((properties & property) != 0) {
+      text += (text.empty() ? "" : "|") + std::string(name);
+    }
+  }
+  return text.empty() ? "kNone" : text;
+}
+
+}  // namespace ipex_quant::passes

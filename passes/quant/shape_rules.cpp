@@ -1,0 +1,371 @@
+// The rules of symbolic shapes, in a table by op name.
+#include "passes/quant/shape_rules.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "passes/ir.h"
+
+namespace ipex_quant::passes {
+
+namespace {
+
+using Dims = std::vector<std::string>;
+using Ints = std::vector<std::int64_t>;
+using Result = std::optional<Shape>;
+
+Shape ranked(Dims dims) { return {true, "", std::move(dims)}; }
+std::string name_of(const Value* value) { return "%" + std::to_string(value->unique()); }
+
+/// What a rule sees.
+struct Op {
+  Shapes& shapes;
+  const Value* value;
+  const Node* node;
+
+  const Shape& input(std::size_t i) const { return shapes.of(node->input(i)); }
+  bool is_tensor(std::size_t i) const {
+    return node->input(i)->type()->cast<c10::TensorType>() != nullptr;
+  }
+  /// A constant list with one entry per spatial dimension; one entry stands for all.
+  std::optional<Ints> spatial(std::size_t i, std::size_t count) const {
+    auto list = constant_ints(node->input(i));
+    if (list && list->size() == 1) list->resize(count, (*list)[0]);
+    return list && list->size() == count ? list : std::nullopt;
+  }
+};
+
+/// `axis` counted from the front; nothing when the rank is unknown or too small.
+std::optional<std::size_t> front_axis(const Shape& shape, std::optional<std::int64_t> axis) {
+  const auto rank = static_cast<std::int64_t>(shape.dims.size());
+  if (!shape.ranked || !axis || *axis >= rank || *axis < -rank) return std::nullopt;
+  return static_cast<std::size_t>(*axis < 0 ? *axis + rank : *axis);
+}
+
+/// (dim + add) / stride + 1, by which conv and pool compute sizes, in its simplest text.
+std::string window(const std::string& dim, std::int64_t add, std::int64_t stride) {
+  if (const auto size = number_of(dim)) return std::to_string((*size + add) / stride + 1);
+  const auto plus = [](const std::string& text, std::int64_t n) {
+    if (n == 0) return text;
+    return "(" + text + (n < 0 ? "" : "+") + std::to_string(n) + ")";
+  };
+  if (stride == 1) return plus(dim, add + 1);
+  return plus(plus(dim, add) + "/" + std::to_string(stride), 1);
+}
+
+Result same(const Op& op) { return op.input(0); }
+
+Result normalized(const Op& op) {
+  Shape shape = op.input(0);
+  const auto last = constant_ints(op.node->input(1));
+  if (!last) return shape;
+  if (shape.dims.size() < last->size()) {
+    if (shape.ranked) return std::nullopt;
+    shape.dims.resize(last->size());
+  }
+  const std::size_t first = shape.dims.size() - last->size();
+  for (std::size_t i = 0; i < last->size(); ++i) shape.dims[first + i] = std::to_string((*last)[i]);
+  return shape;
+}
+
+Result binary(const Op& op) {
+  if (!op.is_tensor(1)) return op.input(0);
+  return broadcast(op.input(0), op.input(1));
+}
+
+/// Sizes of a window that slides: kernel, stride, padding and dilation per spatial dimension.
+Result slide(Shape shape, const Ints& kernel, const std::optional<Ints>& stride,
+             const std::optional<Ints>& padding, const std::optional<Ints>& dilation, bool ceil) {
+  shape = shape.with_rank(kernel.size() + 2);
+  if (shape.dims.size() != kernel.size() + 2 || !stride || !padding || !dilation) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < kernel.size(); ++i) {
+    const std::int64_t add = 2 * (*padding)[i] - (*dilation)[i] * (kernel[i] - 1) - 1;
+    std::string& dim = shape.dims[i + 2];
+    dim = window(dim, add, (*stride)[i]);
+    if (ceil && (*stride)[i] != 1) dim = "ceil" + dim;
+  }
+  return shape;
+}
+
+Result conv(const Op& op) {
+  const Shape& weight = op.input(1);
+  if (!weight.ranked || weight.dims.size() < 3) return std::nullopt;
+  const std::size_t nd = weight.dims.size() - 2;
+  Ints kernel;
+  for (std::size_t i = 0; i < nd; ++i) {
+    const auto size = number_of(weight.dims[i + 2]);
+    if (!size) return std::nullopt;
+    kernel.push_back(*size);
+  }
+  auto shape =
+      slide(op.input(0), kernel, op.spatial(3, nd), op.spatial(4, nd), op.spatial(5, nd), false);
+  if (shape) shape->dims[1] = weight.dims[0];
+  return shape;
+}
+
+/// max_pool(x, kernel, stride, padding, dilation, ceil), avg_pool(x, kernel, stride, padding, ceil)
+Result pool(const Op& op) {
+  const std::string name = op.node->kind().toUnqualString();
+  const auto listed = constant_ints(op.node->input(1));
+  const std::size_t nd = name.back() == 'd' ? static_cast<std::size_t>(name[name.size() - 2] - '0')
+                                            : listed.value_or(Ints()).size();
+  const auto kernel = op.spatial(1, nd);
+  if (!kernel || nd == 0) return std::nullopt;
+  const bool average = name[0] == 'a';
+  const auto stride = constant_ints(op.node->input(2));
+  const auto ceil = constant_bool(op.node->input(average ? 4 : 5));
+  if (!ceil || !stride) return std::nullopt;
+  return slide(op.input(0), *kernel, stride->empty() ? kernel : op.spatial(2, nd),
+               op.spatial(3, nd), average ? Ints(nd, 1) : op.spatial(4, nd), *ceil);
+}
+
+Result adaptive_pool(const Op& op) {
+  Dims out;
+  if (!op.shapes.list_text(op.node->input(1), out)) return std::nullopt;
+  Dims dims = op.input(0).with_rank(out.size() + 2).dims;
+  if (dims.size() != out.size() + 2) return std::nullopt;
+  std::copy(out.begin(), out.end(), dims.begin() + 2);
+  return ranked(dims);
+}
+
+Result upsample(const Op& op) {
+  Dims out;
+  if (!op.shapes.list_text(op.node->input(1), out) || out.empty()) return std::nullopt;
+  Dims dims = op.input(0).with_rank(out.size() + 2).dims;
+  if (dims.size() != out.size() + 2) return std::nullopt;
+  std::copy(out.begin(), out.end(), dims.begin() + 2);
+  return ranked(dims);
+}
+
+Result pad(const Op& op) {
+  const auto sizes = constant_ints(op.node->input(1));
+  if (!sizes) return std::nullopt;
+  const std::size_t count = sizes->size() / 2;
+  Shape shape = op.input(0);
+  if (shape.dims.size() < count) {
+    if (shape.ranked) return std::nullopt;
+    Dims dims;
+    for (std::size_t i = count; i > 0; --i)
+      dims.push_back(shape.dim(-static_cast<std::int64_t>(i)));
+    shape.dims = dims;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string& dim = shape.dims[shape.dims.size() - 1 - i];
+    dim = window(dim, (*sizes)[2 * i] + (*sizes)[2 * i + 1] - 1, 1);
+  }
+  return shape;
+}
+
+Result linear(const Op& op) {
+  const Shape& weight = op.input(1);
+  if (!weight.ranked || weight.dims.size() != 2) return std::nullopt;
+  Shape shape = op.input(0);
+  if (shape.dims.empty()) shape.dims.emplace_back();
+  shape.dims.back() = weight.dims[0];
+  return shape;
+}
+
+Result embedding(const Op& op) {
+  const Shape& weight = op.input(0);
+  if (!weight.ranked || weight.dims.size() != 2) return std::nullopt;
+  Shape shape = op.input(1);
+  // A lookup appends a dimension, which an unranked shape cannot say.
+  if (!shape.ranked) return Shape{false, name_of(op.value), {weight.dims[1]}};
+  shape.dims.push_back(weight.dims[1]);
+  return shape;
+}
+
+Result mean(const Op& op) {
+  if (op.node->inputs().size() != 4) return std::nullopt;
+  const auto axes = constant_ints(op.node->input(1));
+  const auto keep = constant_bool(op.node->input(2));
+  if (!axes || !keep) return std::nullopt;
+  Dims dims = op.input(0).dims;
+  for (const std::int64_t axis : *axes) {
+    const auto at = front_axis(op.input(0), axis);
+    if (!at) return std::nullopt;
+    dims[*at] = *keep ? "1" : "";
+  }
+  dims.erase(std::remove(dims.begin(), dims.end(), std::string()), dims.end());
+  return ranked(dims);
+}
+
+Result reshape(const Op& op) {
+  Dims dims;
+  if (!op.shapes.list_text(op.node->input(1), dims)) return std::nullopt;
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    if (dims[i] == "-1") dims[i] = name_of(op.value) + "." + std::to_string(i);
+  }
+  return ranked(dims);
+}
+
+Result transpose(const Op& op) {
+  const auto a = front_axis(op.input(0), constant_int(op.node->input(1)));
+  const auto b = front_axis(op.input(0), constant_int(op.node->input(2)));
+  if (!a || !b) return std::nullopt;
+  Dims dims = op.input(0).dims;
+  std::swap(dims[*a], dims[*b]);
+  return ranked(dims);
+}
+
+Result permute(const Op& op) {
+  const auto order = constant_ints(op.node->input(1));
+  if (!order) return std::nullopt;
+  Dims dims;
+  for (const std::int64_t axis : *order) {
+    const auto at = front_axis(op.input(0), axis);
+    if (!at) return std::nullopt;
+    dims.push_back(op.input(0).dims[*at]);
+  }
+  return ranked(dims);
+}
+
+Result unsqueeze(const Op& op) {
+  const auto axis = constant_int(op.node->input(1));
+  if (!axis || !op.input(0).ranked) return std::nullopt;
+  Dims dims = op.input(0).dims;
+  const auto rank = static_cast<std::int64_t>(dims.size());
+  const std::int64_t at = *axis < 0 ? *axis + rank + 1 : *axis;
+  if (at < 0 || at > rank) return std::nullopt;
+  dims.insert(dims.begin() + at, "1");
+  return ranked(dims);
+}
+
+Result matmul(const Op& op) {
+  const Shape& a = op.input(0);
+  const Shape& b = op.input(1);
+  const bool known = a.ranked && b.ranked && a.dims.size() == b.dims.size() && a.dims.size() >= 2;
+  if (!known) return std::nullopt;
+  const auto batch = broadcast(ranked({a.dims.begin(), a.dims.end() - 2}),
+                               ranked({b.dims.begin(), b.dims.end() - 2}));
+  if (!batch) return std::nullopt;
+  Dims dims = batch->dims;
+  dims.push_back(a.dims[a.dims.size() - 2]);
+  dims.push_back(b.dims.back());
+  return ranked(dims);
+}
+
+Result cat(const Op& op) {
+  if (!made_by(op.node->input(0), {"prim::ListConstruct"})) return std::nullopt;
+  const auto tensors = op.node->input(0)->node()->inputs();
+  if (tensors.empty()) return std::nullopt;
+  const Shape first = op.shapes.of(tensors[0]);
+  const auto at = front_axis(first, constant_int(op.node->input(1)));
+  if (!at) return std::nullopt;
+  std::int64_t total = 0;
+  for (const Value* tensor : tensors) {
+    const Shape shape = op.shapes.of(tensor).with_rank(first.dims.size());
+    const auto size = number_of(shape.dim(static_cast<std::int64_t>(*at)));
+    if (!size) return std::nullopt;
+    total += *size;
+  }
+  Dims dims = first.dims;
+  dims[*at] = std::to_string(total);
+  return ranked(dims);
+}
+
+using Rule = Result (*)(const Op&);
+
+const std::unordered_map<std::string, Rule>& rules() {
+  static const std::unordered_map<std::string, Rule> kRules = [] {
+    const std::vector<std::pair<Rule, std::vector<const char*>>> families = {
+        {same,
+         {"relu",       "relu6",      "hardtanh",      "clamp",      "clamp_min",   "clamp_max",
+          "sigmoid",    "tanh",       "gelu",          "silu",       "hardswish",   "hardsigmoid",
+          "leaky_relu", "elu",        "mish",          "softmax",    "log_softmax", "dropout",
+          "batch_norm", "group_norm", "instance_norm", "contiguous", "clone",       "alias",
+          "detach",     "to",         "type_as",       "roll",       "flip",        "neg",
+          "abs",        "exp",        "sqrt",          "rsqrt",      "erf",         "softplus",
+          "prelu",      "square",     "rsub"}},
+        {normalized, {"layer_norm"}},
+        {binary, {"add", "sub", "mul", "div"}},
+        {conv, {"conv1d", "conv2d", "conv3d"}},
+        {pool,
+         {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"}},
+        {adaptive_pool, {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"}},
+        {upsample, {"upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d"}},
+        {pad, {"constant_pad_nd", "pad"}},
+        {linear, {"linear"}},
+        {embedding, {"embedding"}},
+        {mean, {"mean"}},
+        {reshape, {"reshape", "view"}},
+        {transpose, {"transpose"}},
+        {permute, {"permute"}},
+        {unsqueeze, {"unsqueeze"}},
+        {matmul, {"matmul", "bmm"}},
+        {cat, {"cat"}},
+    };
+    std::unordered_map<std::string, Rule> table = {
+        {"ipex_quant::quantize", same},
+        {"ipex_quant::quantize_channels_last", same},
+        {"ipex_quant::dequantize", same},
+        {"ipex_quant::requantize", same},
+        {"ipex_quant::lut", same},
+        {"ipex_quant::quantize_weight", same},
+        {"ipex_quant::dequantize_weight", same},
+        {"ipex_quant::max_pool", pool},
+    };
+    for (const auto& [rule, ops] : families) {
+      for (const char* op : ops) table[std::string("aten::") + op] = rule;
+    }
+    return table;
+  }();
+  return kRules;
+}
+
+std::string broadcast_dim(const std::string& a, const std::string& b) {
+  if (a == b || b == "1") return a;
+  if (a == "1") return b;
+  if (number_of(a)) return a;  // b must be 1 or the same
+  if (number_of(b)) return b;
+  return "";
+}
+
+/// Two tensors of unknown rank with equal leading sizes.
+Result broadcast_unranked(const Shape& a, const Shape& b) {
+  if (a.base != b.base) return std::nullopt;
+  const Shape& longer = a.dims.size() >= b.dims.size() ? a : b;
+  const Shape& shorter = &longer == &a ? b : a;
+  const std::size_t extra = longer.dims.size() - shorter.dims.size();
+  for (std::size_t i = 0; i < longer.dims.size(); ++i) {
+    const bool equal = i >= extra && longer.dims[i] == shorter.dims[i - extra];
+    if (!equal && (!number_of(longer.dims[i]) || longer.dims[i] == "1")) return std::nullopt;
+  }
+  return longer;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> number_of(const std::string& dim) {
+  if (dim.empty() || dim.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  return std::stoll(dim);
+}
+
+Result broadcast(const Shape& a, const Shape& b) {
+  if (a == b) return a;
+  if (!a.ranked && !b.ranked) return broadcast_unranked(a, b);
+  const Shape& wide = !a.ranked || (b.ranked && a.dims.size() >= b.dims.size()) ? a : b;
+  const Shape& narrow = &wide == &a ? b : a;
+  Shape result = wide;
+  const auto count = static_cast<std::int64_t>(narrow.dims.size());
+  if (count > static_cast<std::int64_t>(result.dims.size())) {
+    result.dims.clear();
+    for (std::int64_t i = -count; i < 0; ++i) result.dims.push_back(wide.dim(i));
+  }
+  for (std::int64_t i = 1; i <= count; ++i) {
+    std::string& dim = result.dims[result.dims.size() - static_cast<std::size_t>(i)];
+    dim = broadcast_dim(dim, narrow.dims[static_cast<std::size_t>(count - i)]);
+    if (dim.empty()) return std::nullopt;
+  }
+  return result;
+}
+
+std::optional<Shape> apply_shape_rule(Shapes& shapes, const Value* value) {
+  const auto rule = rules().find(value->node()->kind().toQualString());
+  if (rule == rules().end() || value->offset() != 0) return std::nullopt;
+  return rule->second({shapes, value, value->node()});
+}
+
+}  // namespace ipex_quant::passes

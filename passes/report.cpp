@@ -1,0 +1,156 @@
+// Implements report_json.
+#include "passes/report.h"
+
+#include <cstdio>
+#include <map>
+#include <sstream>
+#include <unordered_set>
+
+#include "passes/ir.h"
+#include "passes/quant/data_movement.h"
+
+namespace ipex_quant::passes {
+
+const char* const kReportAttribute = "_ipex_quant_report";
+
+namespace {
+
+enum class Became { kRemoved, kFloat, kPassThrough, kInt8 };  // the later one counts
+
+const char* name_of(Became became) {
+  switch (became) {
+  case Became::kRemoved:
+    return "removed";
+  case Became::kFloat:
+    return "float";
+  case Became::kPassThrough:
+    return "pass_through";
+  case Became::kInt8:
+    return "int8";
+  }
+  return "";
+}
+
+struct Entry {
+  Became became = Became::kRemoved;
+  std::string kernel;
+  std::string epilogue;
+  std::string reason;
+};
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04x", c);
+      out += code;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+bool is_ours(const Node* node) {
+  return std::string(node->kind().ns().toUnqualString()) == "ipex_quant";
+}
+
+std::string epilogue_of(const Node* node) {
+  const auto attribute = c10::Symbol::attr("iq_epilogue");
+  return node->hasAttribute(attribute) ? node->s(attribute) : std::string();
+}
+
+/// Values that are int8 data in a compiled graph.
+class Int8Values {
+ public:
+  explicit Int8Values(const std::shared_ptr<Graph>& graph) {
+    for (Node* node : all_nodes(graph)) {
+      if (makes_int8(node)) add_outputs(node);
+    }
+  }
+  bool has(const Value* value) const { return values_.count(value) != 0; }
+
+ private:
+  bool makes_int8(const Node* node) const {
+    if (is_op(node, {"ipex_quant::quantize", "ipex_quant::quantize_channels_last",
+                     "ipex_quant::requantize", "ipex_quant::lut", "ipex_quant::cat",
+                     "ipex_quant::max_pool", "ipex_quant::avg_pool", "ipex_quant::mean",
+                     "ipex_quant::adaptive_avg_pool"})) {
+      return true;
+    }
+    if (is_ours(node)) return epilogue_of(node).find("quantize(") != std::string::npos;
+    if (node->kind() == c10::prim::ListUnpack || node->kind() == c10::prim::ListConstruct ||
+        is_op(node, {"aten::cat", "aten::concat", "aten::stack"})) {
+      return !node->inputs().empty() && has(node->input(0));
+    }
+    const Value* moved = moved_input(node);
+    return moved != nullptr && has(moved);
+  }
+
+  void add_outputs(const Node* node) {
+    if (is_op(node, {"ipex_quant::lstm", "ipex_quant::embedding_bag"})) {
+      values_.insert(node->output(0));  // states stay float
+      return;
+    }
+    for (const Value* output : node->outputs()) values_.insert(output);
+  }
+
+  std::unordered_set<const Value*> values_;
+};
+
+Entry entry_of(const Node* node, const Int8Values& int8) {
+  Entry entry;
+  if (is_ours(node)) {
+    entry.became = Became::kInt8;
+    entry.kernel = node->kind().toQualString();
+    entry.epilogue = epilogue_of(node);
+    return entry;
+  }
+  if (!node->outputs().empty() && int8.has(node->output(0))) {
+    entry.became = Became::kPassThrough;
+    return entry;
+  }
+  entry.became = Became::kFloat;
+  if (node->hasAttribute(reason_attr())) {
+    entry.reason = node->s(reason_attr());
+  } else if (moved_input(node) != nullptr) {
+    entry.reason = "moves float data";
+  } else {
+    entry.reason = "no int8 kernel for this op";
+  }
+  return entry;
+}
+
+}  // namespace
+
+std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops) {
+  std::map<std::int64_t, Entry> entries;
+  const Int8Values int8(graph);
+  for (const Node* node : all_nodes(graph)) {
+    const auto ids = ids_of(node);
+    if (ids.empty()) continue;
+    const Entry entry = entry_of(node, int8);
+    for (const std::int64_t id : ids) {
+      Entry& known = entries[id];
+      if (entry.became > known.became) known = entry;
+    }
+  }
+  std::ostringstream json;
+  json << "{\"version\":1,\"ops\":[";
+  for (std::size_t id = 0; id < ops.size(); ++id) {
+    const Entry& entry = entries[static_cast<std::int64_t>(id)];
+    json << (id == 0 ? "" : ",") << "{\"module\":" << quoted(ops[id].module)
+         << ",\"op\":" << quoted(ops[id].op) << ",\"index\":" << ops[id].index
+         << ",\"became\":" << quoted(name_of(entry.became))
+         << ",\"kernel\":" << quoted(entry.kernel) << ",\"epilogue\":" << quoted(entry.epilogue)
+         << ",\"reason\":" << quoted(entry.reason) << "}";
+  }
+  json << "]}";
+  return json.str();
+}
+
+}  // namespace ipex_quant::passes
