@@ -1,0 +1,120 @@
+// Binds SiteParams, OperandParams, Fusion and compile.
+#include <pybind11/stl.h>
+#include <torch/csrc/jit/python/pybind_utils.h>
+
+#include "ipex_quant/steady.h"
+#include "passes/freeze/compile.h"
+#include "passes/fusion/post_ops.h"
+#include "passes/pipeline.h"
+#include "python/csrc/binding.h"
+
+namespace ipex_quant::python {
+
+namespace {
+
+using passes::Fusion;
+using passes::OperandParams;
+using passes::SiteParams;
+
+/// An optional tensor in Python is an undefined one in C++.
+template <class T>
+void optional_tensor(py::class_<T>& type, const char* name, at::Tensor T::* member) {
+  type.def_property(
+      name,
+      [member](const T& self) -> std::optional<at::Tensor> {
+        return (self.*member).defined() ? std::optional<at::Tensor>(self.*member) : std::nullopt;
+      },
+      [member](T& self, const std::optional<at::Tensor>& value) {
+        self.*member = value.value_or(at::Tensor());
+      });
+}
+
+py::tuple compile(const torch::jit::Module& module, const std::vector<SiteParams>& sites,
+                  const std::vector<Fusion>& fusions,
+                  const std::vector<std::string>& preserved_attrs) {
+  auto compiled = passes::compile(module, sites, fusions, preserved_attrs);
+  return py::make_tuple(compiled.module, compiled.report);
+}
+
+bool run_compile_pass(const std::string& name, const std::shared_ptr<torch::jit::Graph>& graph,
+                      const std::vector<SiteParams>& sites, const std::vector<Fusion>& fusions) {
+  passes::PassContext context;
+  context.sites = &sites;
+  context.fusions = &fusions;
+  return passes::run_pass(name, graph, context);
+}
+
+}  // namespace
+
+void bind_compile(py::module_& m) {
+  py::class_<OperandParams> operand(m, "OperandParams", "How one operand of a site is quantized.");
+  operand
+      .def(py::init([](const std::string& name, const std::string& kind, double scale,
+                       std::int64_t zero_point, const std::optional<at::Tensor>& scales,
+                       std::int64_t axis, const std::string& mode,
+                       const std::optional<at::Tensor>& channel_factor) {
+             OperandParams params;
+             params.name = name;
+             params.kind = kind;
+             params.scale = scale;
+             params.zero_point = zero_point;
+             params.scales = scales.value_or(at::Tensor());
+             params.axis = axis;
+             params.mode = mode;
+             params.channel_factor = channel_factor.value_or(at::Tensor());
+             return params;
+           }),
+           py::arg("name"), py::arg("kind") = "activation", py::arg("scale") = 0.0,
+           py::arg("zero_point") = 0, py::arg("scales") = py::none(), py::arg("axis") = 0,
+           py::arg("mode") = "static", py::arg("channel_factor") = py::none())
+      .def_readwrite("name", &OperandParams::name)
+      .def_readwrite("kind", &OperandParams::kind)
+      .def_readwrite("scale", &OperandParams::scale)
+      .def_readwrite("zero_point", &OperandParams::zero_point)
+      .def_readwrite("axis", &OperandParams::axis)
+      .def_readwrite("mode", &OperandParams::mode);
+  optional_tensor(operand, "scales", &OperandParams::scales);
+  optional_tensor(operand, "channel_factor", &OperandParams::channel_factor);
+
+  py::class_<SiteParams> site(m, "SiteParams", "What was decided for one site.");
+  site.def(py::init([](const std::string& name, bool int8, const std::string& reason,
+                       const std::vector<OperandParams>& operands,
+                       const std::optional<at::Tensor>& bias_correction) {
+             return SiteParams{name, int8, reason, operands,
+                               bias_correction.value_or(at::Tensor())};
+           }),
+           py::arg("site"), py::arg("int8") = false, py::arg("reason") = "",
+           py::arg("operands") = std::vector<OperandParams>(),
+           py::arg("bias_correction") = py::none())
+      .def_readwrite("site", &SiteParams::site)
+      .def_readwrite("int8", &SiteParams::int8)
+      .def_readwrite("reason", &SiteParams::reason)
+      .def_readwrite("operands", &SiteParams::operands);
+  optional_tensor(site, "bias_correction", &SiteParams::bias_correction);
+
+  py::class_<Fusion>(m, "Fusion", "A rewrite of the graph: IR to find and IR to put.")
+      .def(py::init(
+               [](const std::string& name, const std::string& pattern, const std::string& rewrite) {
+                 Fusion fusion{name, pattern, rewrite};
+                 passes::check_fusion(fusion);
+                 return fusion;
+               }),
+           py::arg("name"), py::arg("pattern"), py::arg("rewrite"))
+      .def_readonly("name", &Fusion::name)
+      .def_readonly("pattern", &Fusion::pattern)
+      .def_readonly("rewrite", &Fusion::rewrite);
+
+  m.def("compile", &compile, py::arg("module"), py::arg("sites"),
+        py::arg("fusions") = std::vector<Fusion>(),
+        py::arg("preserved_attrs") = std::vector<std::string>(),
+        "Frozen module with int8 kernels from a normalized one, and its report as JSON.");
+  m.def("run_compile_pass", &run_compile_pass, py::arg("name"), py::arg("graph"), py::arg("sites"),
+        py::arg("fusions") = std::vector<Fusion>(),
+        "Run one pass on a graph with these sites and fusions; true when it changed it.");
+  m.def("make_steady", &make_steady, py::arg("module"),
+        "Make the execution plans of a module now, without profiling.");
+  m.def("post_op_names", &passes::post_op_names,
+        "Ops that an int8 kernel takes into its epilogue.");
+}
+
+}  // namespace ipex_quant::python

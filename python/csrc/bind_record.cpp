@@ -1,0 +1,82 @@
+// Binds the operator table and the recorder.
+#include <pybind11/stl.h>
+#include <torch/csrc/jit/python/pybind_utils.h>
+
+#include "passes/record/recorder.h"
+#include "python/csrc/binding.h"
+
+namespace ipex_quant::python {
+
+namespace {
+
+py::list op_table() {
+  py::list rows;
+  for (const passes::OpRow& row : passes::op_table()) {
+    py::list operands;
+    for (const passes::OperandRow& operand : row.operands) {
+      py::dict entry;
+      entry["name"] = operand.name;
+      entry["index"] = operand.index;
+      entry["kind"] = passes::kind_name(operand.kind);
+      entry["axis"] = operand.axis;
+      entry["transposed_axis"] = operand.transposed_axis;
+      operands.append(entry);
+    }
+    py::dict entry;
+    entry["family"] = row.family;
+    entry["names"] = row.names;
+    entry["operands"] = operands;
+    rows.append(entry);
+  }
+  return rows;
+}
+
+/// A Python callable that may be let go of on any thread, also when the interpreter is gone.
+std::shared_ptr<py::object> hold(py::object callback) {
+  return {new py::object(std::move(callback)), [](py::object* object) {
+            if (Py_IsInitialized() != 0) {
+              const py::gil_scoped_acquire gil;
+              delete object;
+            }  // else: at process exit, nothing to give back
+          }};
+}
+
+void call(const py::object& callback, const passes::RecordedCall& recorded) {
+  const py::gil_scoped_acquire gil;
+  py::list arguments;
+  for (const c10::IValue& argument : recorded.arguments) {
+    arguments.append(torch::jit::toPyObject(argument));
+  }
+  callback(recorded.family, recorded.name, arguments, recorded.site);
+}
+
+/// The recorders that this thread started, innermost last.
+std::vector<std::unique_ptr<passes::Recorder>>& recorders() {
+  static thread_local std::vector<std::unique_ptr<passes::Recorder>> state;
+  return state;
+}
+
+void recorder_start(py::object callback) {
+  auto held = hold(std::move(callback));
+  recorders().push_back(std::make_unique<passes::Recorder>(
+      [held](const passes::RecordedCall& recorded) { call(*held, recorded); }));
+}
+
+void recorder_stop() {
+  TORCH_CHECK(!recorders().empty(), "recorder_stop: no recorder was started on this thread");
+  const auto recorder = std::move(recorders().back());
+  recorders().pop_back();
+  recorder->stop();
+}
+
+}  // namespace
+
+void bind_record(py::module_& m) {
+  m.def("op_table", &op_table, "Rows {family, names, operands} of all operators that have sites.");
+  m.def("recorder_start", &recorder_start, py::arg("callback"),
+        "Call callback(family, op, args, site) before each table operator that this thread runs.");
+  m.def("recorder_stop", &recorder_stop,
+        "Stop the last recorder of this thread; raise what its callback raised.");
+}
+
+}  // namespace ipex_quant::python

@@ -1,0 +1,18 @@
+/// \file
+/// The functions that add each part of the library to the one Python module `ipex_quant._C`.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ipex_quant::python {
+
+namespace py = pybind11;
+
+/// op_table, recorder_start, recorder_stop.
+void bind_record(py::module_& m);
+/// normalize, instrument, run_pass, pass_names, parse_ir and the canonical text of a graph.
+void bind_passes(py::module_& m);
+/// OperandParams, SiteParams, compile.
+void bind_compile(py::module_& m);
+
+}  // namespace ipex_quant::python

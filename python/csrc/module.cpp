@@ -1,0 +1,21 @@
+// The Python module ipex_quant._C: version and ISA, and the parts bound in the other files here.
+#include <pybind11/stl.h>
+
+#include "ipex_quant/runtime.h"
+#include "python/csrc/binding.h"
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Compiled part of ipex_quant; loading it registers the ipex_quant operators.";
+  ipex_quant::init();
+  m.def("version", &ipex_quant::version, "Version of the compiled library.");
+  m.def("built_for_torch", &ipex_quant::built_for_torch,
+        "Version of torch the library was compiled against.");
+  m.def("isa", &ipex_quant::isa, "Instruction set that the kernels use.");
+  m.def("cpu_isa", &ipex_quant::cpu_isa, "Best instruction set of this CPU.");
+  m.def("isa_names", &ipex_quant::isa_names, "All known instruction sets, weakest first.");
+  m.def("set_isa_cap", &ipex_quant::set_isa_cap, pybind11::arg("name"),
+        "Cap the instruction set; empty: back to what IPEX_QUANT_ISA says.");
+  ipex_quant::python::bind_compile(m);
+  ipex_quant::python::bind_record(m);
+  ipex_quant::python::bind_passes(m);
+}

@@ -1,0 +1,140 @@
+"""The only importer of the compiled part: loads it, checks its torch version, adapts its types."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+
+def check_torch(built: str, running: str) -> None:
+    """Raise ImportError unless both torch versions agree in major and minor number."""
+    if built.split("+")[0].split(".")[:2] != running.split("+")[0].split(".")[:2]:
+        raise ImportError(
+            f"ipex_quant was built for torch {built}, but torch {running} is installed; install "
+            f"torch {built} or build ipex_quant again with `pip install --no-build-isolation .`"
+        )
+
+
+try:
+    from ipex_quant import _C
+except ImportError as error:
+    raise ImportError(
+        f"the compiled part of ipex_quant cannot be loaded with torch {torch.__version__}: "
+        f"{error}; it only works with the torch it was built for, so install that one or build "
+        "ipex_quant again with `pip install --no-build-isolation .`"
+    ) from error
+
+check_torch(_C.built_for_torch(), torch.__version__)
+
+#: Called before each counted operator: family, qualified name, arguments, site text or None.
+Callback = Callable[[str, str, list, "str | None"], None]
+
+
+@dataclass(frozen=True)
+class OperandRow:
+    """One operand of a row of the op table."""
+
+    name: str
+    index: int
+    kind: str
+    axis: int
+
+
+@cache
+def op_table() -> dict[str, tuple[OperandRow, ...]]:
+    """Operands of each family of operators, from the table that the C++ passes use."""
+    return {
+        row["family"]: tuple(
+            OperandRow(o["name"], o["index"], o["kind"], o.get("axis", 0)) for o in row["operands"]
+        )
+        for row in _C.op_table()
+    }
+
+
+@contextlib.contextmanager
+def recording(callback: Callback) -> Iterator[None]:
+    """Call ``callback`` before every counted operator of this thread.
+
+    An error of the callback does not stop the operator; it is raised when the block ends.
+    """
+    _C.recorder_start(callback)
+    try:
+        yield
+    finally:
+        _C.recorder_stop()
+
+
+def normalize(module: Any, opaque: list[str], preserved: list[str]) -> tuple[Any, list[str]]:
+    """Inlined, frozen and normalised copy of a ``torch._C.ScriptModule``, and its site keys."""
+    normalized, sites = _C.normalize(module, opaque, preserved)
+    return normalized, list(sites)
+
+
+def instrument(module: Any) -> Any:
+    """Copy of a normalized module that marks each site before it runs."""
+    return _C.instrument(module)
+
+
+def compile_module(module: Any, sites: list[Any], fusions: list, preserved: list[str]) -> Any:
+    """Frozen and bound module made from a normalized one; its report rides in it."""
+    compiled, _report = _C.compile(module, sites, fusions, preserved)
+    return compiled
+
+
+def make_steady(module: Any) -> None:
+    """Make the execution plans of a ``torch._C.ScriptModule`` now, without profiling."""
+    _C.make_steady(module)
+
+
+def fusion(name: str, pattern: str, replacement: str) -> Any:
+    """The C++ form of a user's fusion; its texts are parsed and checked."""
+    return _C.Fusion(name, pattern, replacement)
+
+
+def site_params(entry: dict[str, Any]) -> Any:
+    """The C++ form of one site of the saved state."""
+    if entry["decision"] == "float":
+        return _C.SiteParams(site=entry["site"], int8=False, reason=entry["reason"])
+    correction = entry["bias_correction"]
+    return _C.SiteParams(
+        site=entry["site"],
+        int8=True,
+        reason=entry["reason"],
+        operands=[_operand(n, f) for n, f in entry["operands"].items() if f["kind"] != "ignored"],
+        bias_correction=None if correction is None else _floats(correction),
+    )
+
+
+def _operand(name: str, fields: dict[str, Any]) -> Any:
+    if fields["kind"] == "weight":
+        return _C.OperandParams(
+            name=name, kind="weight", scales=_floats(fields["scale"]), axis=fields["axis"]
+        )
+    factor = fields["channel_factor"]
+    static = fields["mode"] == "static"
+    return _C.OperandParams(
+        name=name,
+        scale=fields["scale"] if static else 0.0,
+        zero_point=fields["zero_point"] if static else 0,
+        mode=fields["mode"],
+        channel_factor=None if factor is None else _floats(factor),
+    )
+
+
+def _floats(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def isa() -> str:
+    """Name of the instruction set that the kernels use on this machine."""
+    return _C.isa()
+
+
+def version() -> str:
+    """Version of the compiled library."""
+    return _C.version()

@@ -1,0 +1,277 @@
+"""Quantizes a traced module; the only file that calls torch.jit."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from ipex_quant import _backend, ops, recipe, state
+from ipex_quant import qconfig as _qconfig
+from ipex_quant.calibration import Calibrator
+from ipex_quant.errors import QuantizationError
+from ipex_quant.fusion import Fusion
+
+
+def quantize(
+    traced: Any,
+    qconfig: Any = None,
+    *,
+    calibration_data: Iterable[Any] | None = None,
+    fusions: Sequence[Fusion] = (),
+    preserved_attrs: Sequence[str] = (),
+) -> Any:
+    """Compile a traced module to int8.
+
+    Args:
+        traced: ``torch.jit.trace`` of a calibrated prepared model, or any trace together with
+            ``calibration_data``; eval mode, also after ``torch.jit.save`` and ``load``.
+        qconfig: QConfig or QConfigMapping; the default recipe when not given. For a trace that
+            has qparams it can only keep sites float.
+        calibration_data: inputs that represent the real ones: each a tensor, or a tuple, list or
+            dict of arguments. Replaces the qparams of the trace.
+        fusions: `ipex_quant.fusion.Fusion` objects, tried before the built-in ones, in order.
+        preserved_attrs: attributes and methods to keep besides ``forward``.
+
+    Returns: a new frozen ``torch.jit.ScriptModule``; ``traced`` is unchanged.
+
+    Raises:
+        TypeError: ``traced`` is no traced module.
+        ValueError: ``traced`` is in training mode, or qconfig asks for what is not supported.
+        QuantizationError: no qparams and no calibration data, or they do not fit the module.
+    """
+    _check_traced(traced)
+    mapping = None if qconfig is None else _qconfig.as_mapping(qconfig)
+    preserved = list(preserved_attrs)
+    if calibration_data is not None:
+        mapping = mapping or _qconfig.default_static_qconfig_mapping
+        normalized, sites = _backend.normalize(traced._c, [], preserved)
+        summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
+    else:
+        summary = _summary_of(traced)
+        normalized, sites = _backend.normalize(traced._c, summary["opaque"], preserved)
+        summary = _after_folding(summary, wrap(normalized).graph)
+        if mapping is not None:
+            summary = _keep_float(summary, mapping, _types_of(traced))
+    state.check_sites(sites, summary, "the traced module", "the calibration")
+    params = [_backend.site_params(entry) for entry in summary["sites"]]
+    extra = [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
+    return wrap(_backend.compile_module(normalized, params, extra, preserved))
+
+
+def load(file: Any) -> Any:
+    """Load a saved quantized module, steady from its first call.
+
+    ``torch.jit.load`` loads it as well; torch then profiles the first call and rewrites the graph
+    for the second, which costs tens of milliseconds and changes no result.
+
+    Args:
+        file: a path or a readable binary file.
+
+    Returns: the ``torch.jit.ScriptModule``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that torch.jit is deprecated
+        module = torch.jit.load(file)
+    _backend.make_steady(module._c)
+    return module
+
+
+def _check_traced(traced: Any) -> None:
+    if not isinstance(traced, torch.jit.ScriptModule):
+        raise TypeError(
+            f"quantize expects a module from torch.jit.trace or torch.jit.load, got "
+            f"{type(traced).__name__}; trace it first, or use prepare() and convert()"
+        )
+    if is_scripted(traced):
+        raise TypeError(
+            "quantize expects a module from torch.jit.trace, got one from torch.jit.script; trace "
+            "it with example inputs"
+        )
+    if traced.training:
+        raise ValueError(
+            "the traced module is in training mode; call .eval() on the model before tracing it"
+        )
+
+
+def _summary_of(traced: Any) -> dict[str, Any]:
+    summary = state.read_buffer(traced)
+    if summary is None:
+        raise QuantizationError(
+            "the traced module has no qparams: trace a model that went through prepare() and "
+            "calibration, or give calibration_data"
+        )
+    return summary
+
+
+def _after_folding(summary: dict[str, Any], graph: Any) -> dict[str, Any]:
+    """The summary for weights into which normalization folded a batch norm after calibration."""
+    factors = {
+        node.s("iq_site"): node.t("iq_weight_factor")
+        for node in graph.nodes()
+        if {"iq_site", "iq_weight_factor"} <= set(node.attributeNames())
+    }
+    return {**summary, "sites": [_times(e, factors.get(e["site"])) for e in summary["sites"]]}
+
+
+def _times(entry: dict[str, Any], factor: torch.Tensor | None) -> dict[str, Any]:
+    if factor is None or entry["decision"] == "float":
+        return entry
+    weight, correction = entry["operands"]["weight"], entry["bias_correction"]
+    scale = torch.tensor(weight["scale"]) * factor.abs().float()
+    # A channel that the norm switched off is all zeros; any scale does.
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    operands = {**entry["operands"], "weight": {**weight, "scale": scale.tolist()}}
+    if correction is not None:
+        correction = (torch.tensor(correction) * factor.float()).tolist()
+    return {**entry, "operands": operands, "bias_correction": correction}
+
+
+def _keep_float(
+    summary: dict[str, Any], mapping: _qconfig.QConfigMapping, types: dict[str, Any]
+) -> dict[str, Any]:
+    """The summary with the sites float that a mapping gives None."""
+    entries = []
+    for entry in summary["sites"]:
+        path, family, number = entry["site"].rsplit("/", 2)
+        query = _qconfig.SiteQuery(path, family, entry["op"], int(number), _around(types, path))
+        chosen, rule = _qconfig.choose(mapping, query)
+        if chosen is None:
+            entry = {**entry, "decision": "float", "reason": f"kept float by {rule}"}
+        entries.append(entry)
+    return {**summary, "sites": entries}
+
+
+def _types_of(traced: Any) -> dict[str, str]:
+    """Name of the Python class of each submodule of a traced module."""
+    return {path: getattr(m, "original_name", "") for path, m in traced.named_modules()}
+
+
+def _around(types: dict[str, str], path: str) -> tuple[str, ...]:
+    parts = path.split(".") if path else []
+    paths = [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
+    return tuple(types[p] for p in paths if p in types)
+
+
+def _calibrate(
+    traced: Any,
+    normalized: Any,
+    sites: list[str],
+    mapping: _qconfig.QConfigMapping,
+    data: Iterable[Any],
+) -> dict[str, Any]:
+    """Calibrate on the graph: run a marked copy of it over the data and apply the recipe."""
+    marked = wrap(_backend.instrument(normalized))
+    types = _types_of(traced)
+    calibrator = Calibrator(mapping, lambda path: _around(types, path))
+
+    def run(event: Any, item: Any) -> None:
+        def callback(family: str, op: str, args: list, site: str | None) -> None:
+            if site is not None:
+                event(site, family, op, args)
+
+        args, kwargs = item
+        with torch.no_grad(), torch.jit.optimized_execution(False), _backend.recording(callback):
+            marked(*args, **kwargs)
+
+    names = {a.name for a in traced.forward.schema.arguments}
+    for number, batch in enumerate(_batches(data)):
+        item = _as_arguments(batch, names, f"batch {number} of calibration_data")
+        calibrator.kept.add(item)
+        calibrator.begin(observe=True, may_add=number == 0)
+        try:
+            run(calibrator.event, item)
+        except QuantizationError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise QuantizationError(
+                f"the traced module does not run on batch {number} of calibration_data "
+                f"({_describe(item)}): {error}"
+            ) from error
+        finally:
+            calibrator.end()
+        calibrator.forwards += 1
+    if calibrator.forwards == 0:
+        raise QuantizationError("calibration_data is empty; give at least one batch of inputs")
+
+    def measure(event: Any) -> None:
+        for item in calibrator.kept.copies():
+            run(event, item)
+
+    calibrator.arrange(sites)
+    return recipe.summarize(calibrator, [], measure)
+
+
+def _batches(data: Any) -> Iterator[Any]:
+    if isinstance(data, (torch.Tensor, dict, str)) or not isinstance(data, Iterable):
+        raise TypeError(
+            "calibration_data must be an iterable of inputs, such as a list or a DataLoader, got "
+            f"{type(data).__name__}"
+        )
+    return iter(data)
+
+
+def _as_arguments(inputs: Any, names: set[str], what: str) -> tuple[tuple, dict[str, Any]]:
+    """Arguments of one call: a dict means keywords if the module has them, else one argument."""
+    if isinstance(inputs, dict):
+        return ((), dict(inputs)) if names.issuperset(inputs) else ((inputs,), {})
+    if isinstance(inputs, torch.Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, (list, tuple)):
+        return tuple(inputs), {}
+    raise TypeError(
+        f"{what} must be a tensor, or a tuple, list or dict of arguments, got "
+        f"{type(inputs).__name__}"
+    )
+
+
+def _describe(item: tuple[tuple, dict[str, Any]]) -> str:
+    return ", ".join(f"{t.dtype} {list(t.shape)}" for t in ops.tensors_in(item))
+
+
+def wrap(module: Any) -> Any:
+    """A ``torch._C.ScriptModule`` as the ScriptModule that users know."""
+    return torch.jit._recursive.wrap_cpp_module(module)
+
+
+def trace(model: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Trace a module in eval mode without checks of ours or torch's; outputs may be dicts."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that torch.jit is deprecated
+        if kwargs:
+            return torch.jit.trace(
+                model, example_kwarg_inputs=kwargs, check_trace=False, strict=False
+            )
+        return torch.jit.trace(model, args, check_trace=False, strict=False)
+
+
+def is_script_module(module: Any) -> bool:
+    """Whether an nn.Module is TorchScript already."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def is_scripted(module: Any) -> bool:
+    """Whether a ScriptModule was made by torch.jit.script in this process."""
+    if isinstance(module, torch.jit.TopLevelTracedModule):
+        return False
+    kind = getattr(module, "_concrete_type", None)  # one of its own for a loaded module
+    return kind in torch.jit._recursive.concrete_type_store.methods_compiled
+
+
+def is_tracing() -> bool:
+    """Whether torch.jit.trace is recording this thread."""
+    return torch._C._get_tracing_state() is not None
+
+
+@contextlib.contextmanager
+def tracing_paused() -> Iterator[None]:
+    """Run without a running trace seeing it."""
+    before = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(before)

@@ -1,0 +1,157 @@
+"""What calibration knows about single operators: layouts of weights and channels, calling them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+#: Families whose kernels decide what becomes int8; the others follow them.
+ANCHORS = frozenset(
+    ("conv", "linear", "addmm", "matmul", "baddbmm", "sdpa", "lstm", "embedding", "embedding_bag")
+)
+
+
+def base_name(op: str) -> str:
+    """``conv2d`` for ``aten::conv2d`` or ``aten::conv2d.padding``."""
+    return op.rsplit("::", 1)[-1].split(".")[0]
+
+
+def call(op: str, args: list[Any]) -> Any:
+    """Run an aten operator; the overload is the one whose schema takes the arguments."""
+    name = base_name(op)
+    if name == "lstm":  # the packed-sequence overload has no site
+        return torch.ops.aten.lstm.input(*args)
+    if name == "baddbmm":  # its product alone is quantized, and a graph gives no more
+        return torch.matmul(args[1], args[2])
+    packet = getattr(torch.ops.aten, name)
+    schema = getattr(packet, packet.overloads()[0])._schema
+    names = [a.name for a in schema.arguments if a.kwarg_only]
+    positional = len(schema.arguments) - len(names)
+    return packet(*args[:positional], **dict(zip(names, args[positional:], strict=False)))
+
+
+@dataclass(frozen=True)
+class WeightForm:
+    """How the weight of an operator is laid out."""
+
+    transposed: bool = False
+    groups: int = 1
+
+    def axis(self) -> int:
+        """Dimension of the output channels (of one group)."""
+        return int(self.transposed)
+
+    def to_rows(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight with all output channels on axis 0: ``[out, in / groups, ...]``."""
+        if not self.transposed:
+            return weight
+        return weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+
+    def from_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """The inverse of `to_rows`."""
+        if not self.transposed:
+            return rows
+        return rows.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+
+    def scales_from_rows(self, scales: torch.Tensor) -> torch.Tensor:
+        """Scales per row as the operators take them: one for the same channel of all groups."""
+        if not self.transposed or scales.numel() == 1:
+            return scales
+        return scales.unflatten(0, (self.groups, -1)).amax(0)
+
+    def scales_to_rows(self, scales: torch.Tensor) -> torch.Tensor:
+        """The inverse of `scales_from_rows`: one scale per row again."""
+        return scales.repeat(self.groups) if self.transposed and scales.numel() > 1 else scales
+
+    def per_row(self, channels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Values per input channel as they meet each weight, broadcastable to ``rows``."""
+        groups = channels.unflatten(0, (self.groups, -1))
+        spread = groups.repeat_interleave(rows.shape[0] // self.groups, dim=0)
+        return spread.reshape(*spread.shape, *[1] * (rows.dim() - 2))
+
+
+def weight_form(family: str, op: str, args: list[Any]) -> WeightForm:
+    """Layout of the weight in a call of an operator."""
+    if family == "addmm":  # its weight is [in, out], as that of a transposed operator
+        return WeightForm(transposed=True)
+    if family != "conv":
+        return WeightForm()
+    name = base_name(op)
+    if name.startswith("conv_transpose"):
+        return WeightForm(True, args[6])
+    if name in ("convolution", "_convolution"):
+        return WeightForm(bool(args[6]), args[8])
+    return WeightForm(False, args[6])
+
+
+def spatial_dims(weight: torch.Tensor) -> int:
+    """Number of spatial dimensions of a convolution."""
+    return weight.dim() - 2
+
+
+def input_channels(family: str, args: list[Any], x: torch.Tensor) -> torch.Tensor | None:
+    """The input of a weighted operator as ``[values, channels]``; None where it has no channels."""
+    if family in ("linear", "addmm", "lstm"):
+        return x.reshape(-1, x.shape[-1])
+    if family == "conv":
+        return x.movedim(-1 - spatial_dims(args[1]), -1).flatten(0, -2)
+    return None
+
+
+def output_channels(family: str, args: list[Any], y: torch.Tensor) -> torch.Tensor | None:
+    """The output of an operator with a bias as ``[values, channels]``; None for the others."""
+    if family in ("linear", "addmm"):
+        return y.reshape(-1, y.shape[-1])
+    if family == "conv":
+        return y.movedim(-1 - spatial_dims(args[1]), -1).flatten(0, -2)
+    return None
+
+
+def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A copy of nested tuples, lists and dicts with ``function`` applied to every tensor."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(v, function) for v in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map_tensors(v, function) for v in value)
+    if isinstance(value, dict):
+        return {k: map_tensors(v, function) for k, v in value.items()}
+    return value
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """All tensors in nested tuples, lists and dicts, in order."""
+    found: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(value, note)
+    return found
+
+
+def quantize_dequantize(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+    """What is left of float values after uint8 quantization; the arithmetic of docs/numerics.md."""
+    inverse = (1.0 / torch.tensor(scale, dtype=torch.float32)).item()
+    q = torch.clamp(x * inverse, -zero_point, 255 - zero_point).round_()
+    return q.mul_(scale)
+
+
+def quantize_dequantize_rows(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """What is left of a weight ``[out, ...]`` after int8 quantization with scales per row."""
+    shaped = scale.reshape(-1, *[1] * (rows.dim() - 1))
+    return (rows * (1.0 / shaped)).round_().clamp_(-127, 127).mul_(shaped)
+
+
+def quantize_dequantize_dynamic(x: torch.Tensor) -> torch.Tensor:
+    """What is left after uint8 quantization with one scale per row (last dimension)."""
+    low = x.amin(-1, keepdim=True).clamp_max(0)
+    high = x.amax(-1, keepdim=True).clamp_min(0)
+    scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
+    zero = torch.round(-low / scale).clamp_(0, 255)
+    return ((x / scale).round_().add_(zero).clamp_(0, 255).sub_(zero)).mul_(scale)

@@ -1,0 +1,202 @@
+"""The decision in the making for one site: qparams, what to measure, the summary's entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from ipex_quant import observers, ops, qconfig
+from ipex_quant.calibration import Operand, Site
+from ipex_quant.errors import QuantizationError
+from ipex_quant.histogram import affine
+from ipex_quant.measure import Probe, Variant
+
+#: A site whose output is noisier than this stays float: at 8 dB a sixth of its power is noise.
+LEAST_SQNR = 8.0
+#: An lstm takes the scale of each row at run time when that is better by so many dB ...
+_DYNAMIC_GAIN = 3.0
+#: ... and the fixed scale leaves less than this.
+_DYNAMIC_BELOW = 25.0
+
+
+class Plan:
+    """The decision in the making for one site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.reason = _reason_for_float(site)
+        self.ranges: dict[str, tuple[float, int]] = {}
+        self.others: dict[str, dict[str, tuple[float, int]]] = {}
+        """Per operand, other ranges worth measuring, by the name of their variant."""
+        self.scales: dict[str, torch.Tensor] = {}
+        self.modes: dict[str, str] = {}
+        self.factor: torch.Tensor | None = None
+        """What each input channel is divided by before it is quantized."""
+        self.correction: torch.Tensor | None = None
+        if not self.reason:
+            for name, operand in self.activations():
+                self._take_range(name, operand)
+
+    @property
+    def key(self) -> str:
+        """The key of the site."""
+        return self.site.key
+
+    def activations(self) -> list[tuple[str, Operand]]:
+        """The operands that calibration observed."""
+        return self._of_kind("activation")
+
+    def weights(self) -> list[tuple[str, Operand]]:
+        """The operands that are constant weights."""
+        return self._of_kind("weight")
+
+    def _of_kind(self, kind: str) -> list[tuple[str, Operand]]:
+        return [(n, o) for n, o in self.site.operands.items() if o.kind == kind]
+
+    def _take_range(self, name: str, operand: Operand) -> None:
+        if qconfig.is_dynamic(operand.observer):
+            self.modes[name] = "dynamic"
+            return
+        self.modes[name] = "static"
+        try:
+            self.ranges[name] = observers.activation_qparams(operand.observer)
+        except ValueError as error:
+            raise QuantizationError(f"site {self.site.key!r}, operand {name!r}: {error}") from error
+        others = _other_ranges(operand.observer, self.site.family)
+        self.others[name] = {f"{name} {kind}": qparams for kind, qparams in others.items()}
+
+    def wants_probe(self) -> bool:
+        """Whether the error of the site's output can be measured."""
+        family = self.site.family
+        return not self.reason and family in ops.ANCHORS and not family.startswith("embedding")
+
+    def probe(self) -> Probe:
+        """The variants worth measuring: the plan, and each operand's other range or mode."""
+        plan = {name: self._rounding(name) for name, _ in self.activations()}
+        plan |= {name: self.weight_rounding(scale) for name, scale in self.scales.items()}
+        variants = {"plan": Variant(plan)}
+        for name, others in self.others.items():
+            for variant, (scale, zero) in others.items():
+                changed = partial(ops.quantize_dequantize, scale=scale, zero_point=zero)
+                variants[variant] = Variant({**plan, name: changed})
+        if self.site.family == "lstm" and self.modes.get("input") == "static":
+            dynamic = {**plan, "input": ops.quantize_dequantize_dynamic}
+            variants["dynamic"] = Variant(dynamic)
+        return Probe(self.site, variants)
+
+    def _rounding(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        if self.modes[name] == "dynamic":
+            return ops.quantize_dequantize_dynamic
+        scale, zero = self.ranges[name]
+        return partial(ops.quantize_dequantize, scale=scale, zero_point=zero)
+
+    def weight_rounding(self, scale: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Quantizes and dequantizes the site's weight with these scales."""
+        form = self.site.form
+
+        def rounding(weight: torch.Tensor) -> torch.Tensor:
+            per_row = form.scales_to_rows(scale)
+            return form.from_rows(ops.quantize_dequantize_rows(form.to_rows(weight), per_row))
+
+        return rounding
+
+    def conclude(self, probe: Probe) -> None:
+        """Take mode, bias correction and, if the output is too noisy, float from the probe."""
+        variant = probe.variants["plan"]
+        dynamic = probe.variants.get("dynamic")
+        if dynamic is not None:
+            static_db, dynamic_db = probe.sqnr(variant.noise), probe.sqnr(dynamic.noise)
+            if static_db < _DYNAMIC_BELOW and dynamic_db > static_db + _DYNAMIC_GAIN:
+                self.modes["input"] = "dynamic"
+                variant = dynamic
+        self.correction = variant.bias_correction()
+        sqnr = probe.sqnr(variant.noise_after(self.correction))
+        if sqnr < LEAST_SQNR:
+            self.reason = (
+                f"int8 leaves {sqnr:.1f} dB signal to noise in the output, {LEAST_SQNR:.0f} dB is "
+                "the least"
+            )
+
+    def entry(self) -> dict[str, Any]:
+        """The site's entry in the summary."""
+        operands = {}
+        for name, operand in self.site.operands.items():
+            if operand.kind == "activation":
+                operands[name] = self._activation_entry(name, operand)
+            elif operand.kind == "weight":
+                operands[name] = self._weight_entry(name, operand)
+            else:
+                operands[name] = {"kind": "ignored"}
+        used = not self.reason and self.correction is not None
+        return {
+            "site": self.site.key,
+            "op": ops.base_name(self.site.op),
+            "decision": "float" if self.reason else "int8",
+            "reason": self.reason,
+            "operands": operands,
+            "bias_correction": _floats(self.correction) if used else None,
+        }
+
+    def _activation_entry(self, name: str, operand: Operand) -> dict[str, Any]:
+        static = self.modes.get(name) == "static"
+        scale, zero = self.ranges[name] if static else (None, None)
+        return {
+            "kind": "activation",
+            "observer": observers.name(operand.observer) if operand.observer else None,
+            "dtype": "uint8",
+            "scale": scale,
+            "zero_point": zero,
+            "mode": self.modes.get(name, "static"),
+            "channel_factor": None if self.factor is None else _floats(self.factor),
+        }
+
+    def _weight_entry(self, name: str, operand: Operand) -> dict[str, Any]:
+        scale = self.scales.get(name)
+        observer = operand.observer
+        return {
+            "kind": "weight",
+            "observer": observers.name(observer) if observer else None,
+            "dtype": "int8",
+            "axis": operand.axis,
+            "scale": None if scale is None else _floats(scale),
+        }
+
+
+def _floats(values: torch.Tensor) -> list[float]:
+    return values.float().tolist()
+
+
+def _reason_for_float(site: Site) -> str:
+    if site.qconfig is None:
+        return f"kept float by {site.rule}"
+    for name, operand in site.operands.items():
+        if operand.problem:
+            return f"operand {name!r}: {operand.problem}"
+        if operand.kind == "ignored" and site.family in ops.ANCHORS:
+            return f"operand {name!r} is not a float32 tensor"
+        silent = operand.kind == "activation" and not qconfig.is_dynamic(operand.observer)
+        if silent and operand.largest == 0.0:
+            return f"operand {name!r} was zero throughout calibration"
+    return ""
+
+
+def _other_ranges(observer: Any, family: str) -> dict[str, tuple[float, int]]:
+    """Ranges beside the observer's own that may give a better output, for observers of ours."""
+    if not isinstance(observer, observers.HistogramObserver) or observer.method != "mse":
+        return {}
+    (low, high), (least, most) = observer.ranges()
+    ranges = {}
+    if most - least > 1.05 * (high - low):
+        ranges["full"] = (least, most)
+    if family == "matmul":
+        # Attention weights are small where attention is spread, and there all of them count.
+        ranges["tight"] = (0.7 * low, 0.7 * high)
+    found = {}
+    for kind, bounds in ranges.items():
+        edges = torch.tensor(bounds, dtype=torch.float64)
+        scale, zero = affine(edges[0], edges[1], observer.symmetric)
+        found[kind] = (float(scale.float()), int(zero))
+    return found

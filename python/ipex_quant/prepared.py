@@ -1,0 +1,281 @@
+"""The prepared model: a copy of the user's that calibrates when called; its trace has qparams."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ipex_quant import _backend, jit, ops, recipe, state
+from ipex_quant.calibration import Calibrator
+from ipex_quant.errors import QuantizationError
+from ipex_quant.qconfig import QConfigMapping
+
+#: The model as a function of its arguments.
+Run = Callable[..., Any]
+
+_ATTRIBUTE = "_ipex_quant_calibration"
+
+_fast_path_lock = threading.Lock()
+_fast_path_users = 0
+_fast_path_before = True
+
+
+@contextlib.contextmanager
+def plain_attention() -> Iterator[None]:
+    """Keep nn.MultiheadAttention and transformer layers to separate operators inside the block.
+
+    torch has one process-wide switch for it; the last of several users puts it back.
+    """
+    global _fast_path_users, _fast_path_before
+    with _fast_path_lock:
+        if _fast_path_users == 0:
+            _fast_path_before = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+        _fast_path_users += 1
+    try:
+        yield
+    finally:
+        with _fast_path_lock:
+            _fast_path_users -= 1
+            if _fast_path_users == 0:
+                torch.backends.mha.set_fastpath_enabled(_fast_path_before)
+
+
+def module_paths(root: nn.Module) -> dict[nn.Module, str]:
+    """Path of each submodule as torch.jit.trace names it: a shared one has its last name."""
+    paths: dict[nn.Module, str] = {}
+
+    def visit(module: nn.Module, prefix: str) -> None:
+        for name, child in module.named_children():
+            paths[child] = prefix + name
+            if not jit.is_script_module(child):
+                visit(child, paths[child] + ".")
+
+    visit(root, "")
+    return paths
+
+
+class PathTracker:
+    """Knows which module is running, by hooks that are there only inside `tracking`."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._root = root
+        self._stack: list[str] = []
+
+    @property
+    def path(self) -> str:
+        """Path of the running module; that of the root is empty."""
+        return self._stack[-1] if self._stack else ""
+
+    @contextlib.contextmanager
+    def tracking(self) -> Iterator[None]:
+        """Follow the calls of all submodules; scripted ones are left alone, they have no sites."""
+        self._stack.clear()
+        handles = []
+        try:
+            for module, path in module_paths(self._root).items():
+                if not jit.is_script_module(module):
+                    handles += self._hook(module, path)
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, module: nn.Module, path: str) -> list[Any]:
+        def enter(_module: nn.Module, _args: Any) -> None:
+            self._stack.append(path)
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            # A user's pre-hook that fails ends the call before `enter`.
+            if self._stack and self._stack[-1] is path:
+                self._stack.pop()
+
+        # The tracer opens a module's scope inside of the user's hooks, so these are the innermost.
+        return [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(leave, prepend=True, always_call=True),
+        ]
+
+
+class Session:
+    """Calibration of one prepared model: what its forward and its methods work on."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mapping: QConfigMapping,
+        example: tuple[tuple, dict[str, Any]] | None,
+    ) -> None:
+        self.mapping = mapping
+        self.example = example
+        self.opaque = sorted(p for m, p in module_paths(model).items() if jit.is_script_module(m))
+        types = {path: type(m) for m, path in module_paths(model).items()}
+        types[""] = type(model)
+        self.calibrator = Calibrator(mapping, lambda path: enclosing(types, path))
+        self.summary: dict[str, Any] | None = None
+        self.lock = threading.RLock()
+
+    def __deepcopy__(self, memo: dict) -> Session:
+        raise QuantizationError("a prepared model cannot be copied; prepare a copy of the model")
+
+    def example_copy(self) -> tuple[tuple, dict[str, Any]]:
+        """A copy of the example inputs, since a model may write into them."""
+        args, kwargs = self.example or ((), {})
+        return ops.map_tensors((args, kwargs), lambda t: t.detach().clone())
+
+    def discover(self, model: nn.Module) -> None:
+        """Find the sites by a run on the example inputs, before the model is attached."""
+        with kept_buffers(model), torch.no_grad():
+            args, kwargs = self.example_copy()
+            self.watch(model, model, args, kwargs, observe=False)
+
+    def calibrate(self, model: nn.Module, run: Run, args: tuple, kwargs: dict) -> Any:
+        """One calibration call of the user."""
+        with self.lock:
+            kept = (ops.map_tensors(args, torch.Tensor.detach), dict(kwargs))
+            self.calibrator.kept.add(kept)
+            result = self.watch(model, run, args, kwargs, observe=True)
+            self.calibrator.forwards += 1
+            self.summary = None
+            return result
+
+    def watch(self, model: nn.Module, run: Run, args: tuple, kwargs: dict, observe: bool) -> Any:
+        """Run the model and give the calibrator every call that has a site."""
+        calibrator = self.calibrator
+        calibrator.begin(observe=observe, may_add=self.example is None or not observe)
+        try:
+            return self._record(model, calibrator.event, run, args, kwargs)
+        finally:
+            calibrator.end()
+
+    def _record(
+        self, model: nn.Module, event: Callable, run: Run, args: tuple, kwargs: dict
+    ) -> Any:
+        tracker = PathTracker(model)
+        calibrator = self.calibrator
+
+        def callback(family: str, op: str, arguments: list, _site: str | None) -> None:
+            event(calibrator.key(tracker.path, family), family, op, arguments)
+
+        with plain_attention(), tracker.tracking(), _backend.recording(callback):
+            return run(*args, **kwargs)
+
+    def measure(self, model: nn.Module, run: Run, event: Callable) -> None:
+        """Run the model on the kept inputs; ``event`` gets the calls instead of the calibrator."""
+        with kept_buffers(model), torch.no_grad():
+            for args, kwargs in self.calibrator.kept.copies():
+                self.calibrator.begin(observe=False, may_add=False)
+                self._record(model, event, run, args, kwargs)
+
+    def finalise(self, model: nn.Module) -> dict[str, Any]:
+        """The summary: from the calibration, or the loaded one; cached until the next call."""
+        with self.lock:
+            if self.summary is None:
+                run = type(model)._ipex_quant_run
+                self.summary = recipe.summarize(
+                    self.calibrator,
+                    self.opaque,
+                    lambda event: self.measure(model, lambda *a, **k: run(model, *a, **k), event),
+                )
+            return self.summary
+
+
+@contextlib.contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Put the buffers back as they were, for a model that keeps state in them."""
+    before = {b: (b._version, b.detach().clone()) for b in model.buffers() if not b.is_inference()}
+    try:
+        yield
+    finally:
+        for buffer, (version, value) in before.items():
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(value)
+
+
+def enclosing(types: dict[str, Any], path: str) -> tuple[Any, ...]:
+    """Types of the module at a path and of those around it, nearest first."""
+    parts = path.split(".") if path else []
+    paths = [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
+    return tuple(types[p] for p in paths if p in types)
+
+
+def is_prepared(model: Any) -> bool:
+    """Whether a module comes from prepare()."""
+    return isinstance(getattr(model, _ATTRIBUTE, None), Session)
+
+
+def session_of(model: Any) -> Session:
+    """The session of a prepared model; TypeError for any other object."""
+    session = getattr(model, _ATTRIBUTE, None)
+    if not isinstance(session, Session):
+        raise TypeError(
+            f"expected a model from ipex_quant.prepare(), got {type(model).__name__}; "
+            "prepare and calibrate it first"
+        )
+    return session
+
+
+def attach(model: nn.Module, session: Session) -> nn.Module:
+    """Make the model calibrate itself when it is called; changes the class of this object only."""
+    plain = type(model)
+    run = model.__dict__.pop("forward", None)  # a forward set on the object hides the class's
+
+    def run_model(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return run(*args, **kwargs) if run is not None else plain.forward(self, *args, **kwargs)
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not jit.is_tracing():
+            state.renew_buffer(self)
+            return session.calibrate(self, lambda *a, **k: run_model(self, *a, **k), args, kwargs)
+        with jit.tracing_paused():
+            state.write_buffer(self, session.finalise(self))
+        with plain_attention():
+            return run_model(self, *args, **kwargs)
+
+    forward.__signature__ = _method_signature(run, plain.forward)  # type: ignore[attr-defined]
+    members = {
+        "forward": forward,
+        "_ipex_quant_run": run_model,
+        "save_qconf_summary": save_qconf_summary,
+        "load_qconf_summary": load_qconf_summary,
+        "__module__": plain.__module__,
+        "__qualname__": plain.__qualname__,
+        "__doc__": plain.__doc__,
+    }
+    model.__class__ = type(plain.__name__, (plain,), members)
+    setattr(model, _ATTRIBUTE, session)
+    model.register_buffer(state.BUFFER, torch.zeros(0, dtype=torch.uint8), persistent=False)
+    return model
+
+
+def _method_signature(bound: Callable | None, method: Callable) -> inspect.Signature:
+    """Signature of the user's forward with self: the tracer names the graph's inputs after it."""
+    if bound is None:
+        return inspect.signature(method)
+    signature = inspect.signature(bound)
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return signature.replace(parameters=[first, *signature.parameters.values()])
+
+
+def save_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
+    """Write the qparams and decisions of every site to a JSON file, to be read and edited."""
+    state.save(session_of(self).finalise(self), qconf_summary)
+
+
+def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
+    """Take qparams and decisions from a JSON file; the next calibration call replaces them."""
+    session = session_of(self)
+    summary = state.load(qconf_summary)
+    state.check_sites(
+        list(session.calibrator.sites), summary, "the prepared model", str(qconf_summary)
+    )
+    state.renew_buffer(self)
+    with session.lock:
+        session.summary = summary

@@ -1,0 +1,125 @@
+"""The report of a quantized module: what became of every operator of the original model."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+
+from ipex_quant.errors import QuantizationError
+
+#: Name of the uint8 attribute that holds the report as JSON.
+ATTRIBUTE = "_ipex_quant_report"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operator of the original model."""
+
+    module: str
+    """Path of the module that called it; empty for the model itself."""
+    op: str
+    index: int
+    """It is the index-th call of this operator in the module."""
+    became: str
+    """"int8", "pass_through", "removed" or "float"."""
+    kernel: str
+    """The int8 operator that does its work, with its epilogue."""
+    reason: str
+    """Why it stayed float, or what it was removed for."""
+
+
+class Report:
+    """Rows in the order of the model; print it, or take it apart with `to_dict`."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def counts(self) -> dict[str, int]:
+        """Number of operators per fate."""
+        found = Counter(row.became for row in self.rows)
+        return {name: found[name] for name in ("int8", "pass_through", "removed", "float")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: counts and one dict per operator."""
+        return {
+            "version": _VERSION,
+            "counts": self.counts(),
+            "ops": [asdict(row) for row in self.rows],
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        counts = self.counts()
+        title = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items())
+        table = Table(title=title, title_justify="left")
+        for column in ("module", "op", "became", "kernel", "reason"):
+            table.add_column(column, overflow="fold")
+        for row in self.rows:
+            op = f"{row.op.removeprefix('aten::')} {row.index}"
+            table.add_row(row.module, op, row.became, row.kernel, row.reason)
+        yield table
+
+    def __str__(self) -> str:
+        console = Console(width=160, record=True, file=io.StringIO(), force_terminal=False)
+        console.print(self)
+        return console.export_text().rstrip()
+
+
+def report(quantized: Any) -> Report:
+    """What became of every operator, for a module from `jit.quantize` or `convert`, also loaded.
+
+    Raises:
+        TypeError: the module has no report, since it does not come from ipex_quant or was frozen
+            once more.
+        QuantizationError: its report is corrupted or of a newer version.
+    """
+    data = _find(quantized)
+    try:
+        content = json.loads(data.cpu().numpy().tobytes().decode())
+        version = content["version"]
+        if version > _VERSION:
+            raise QuantizationError(
+                f"the report has version {version}, this ipex_quant reads up to {_VERSION}; "
+                "update it"
+            )
+        return Report([_row(entry) for entry in content["ops"]])
+    except (ValueError, KeyError, TypeError) as error:
+        raise QuantizationError(f"the report inside the module is corrupted: {error}") from error
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    kernel = entry["kernel"]
+    if entry.get("epilogue"):
+        kernel = f"{kernel} [{entry['epilogue']}]"
+    return Row(
+        entry["module"], entry["op"], entry["index"], entry["became"], kernel, entry["reason"]
+    )
+
+
+def _find(module: Any) -> torch.Tensor:
+    for _, part in module.named_modules() if isinstance(module, torch.nn.Module) else ():
+        data = getattr(part, ATTRIBUTE, None)
+        if isinstance(data, torch.Tensor):
+            return data
+    raise TypeError(
+        f"{type(module).__name__} has no report; give the result of ipex_quant.jit.quantize() or "
+        "convert() (freezing it once more drops the report)"
+    )

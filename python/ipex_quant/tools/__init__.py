@@ -1,0 +1,1 @@
+"""Command line tools: `python -m ipex_quant.tools.<name>`."""
