@@ -1,0 +1,236 @@
+"""Speed of the int8 kernels, as a part of the machine's peak and beside torch's onednn operators.
+
+    python -m bench.kernels [--op linear conv depthwise] [--threads 1] [--csv file]
+
+A row is checked before it is timed. Times are taken in short stretches that alternate between the
+two competitors; the best stretch of each counts, because other programs only ever make one longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import ctypes
+import dataclasses
+import datetime
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+import ipex_quant
+from ipex_quant import _C
+
+ops = torch.ops.ipex_quant
+onednn = torch.ops.onednn
+
+X_SCALE, X_ZERO_POINT = 0.02, 3
+OUT_SCALE = 3.0
+COLUMNS = [
+    *("date", "isa", "threads", "op", "case", "macs", "us", "gmacs", "percent_of_peak"),
+    *("onednn_us", "speedup"),
+]
+
+
+@dataclasses.dataclass
+class Row:
+    """One case: `ours` and `theirs` compute the same uint8 result."""
+
+    op: str
+    case: str
+    macs: int
+    ours: Callable[[], torch.Tensor]
+    theirs: Callable[[], torch.Tensor]
+
+
+def peak() -> float:
+    """1e9 int8 multiply-adds per second that one thread can do at most, measured now."""
+    libraries = pathlib.Path(ipex_quant.__file__).parent.rglob("libipex_quant_runtime.so")
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        loaded = {line.split()[-1] for line in maps if "libipex_quant_runtime.so" in line}
+    path = next(iter(loaded or map(str, libraries)))
+    function = ctypes.CDLL(path).ipex_quant_peak_gmacs
+    function.restype = ctypes.c_double
+    return function()
+
+
+def random_u8(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+def random_s8(*shape: int) -> torch.Tensor:
+    return torch.randint(-127, 128, shape, dtype=torch.int8)
+
+
+LINEAR = [
+    # BERT-base, MiniLM, ViT; a square; one row
+    *((128, 768, 768), (128, 3072, 768), (128, 768, 3072), (32, 384, 384), (32, 1536, 384)),
+    *((32, 384, 1536), (197, 2304, 768), (1024, 1024, 1024), (16, 4096, 1024)),
+    *((1, 1000, 2048), (1, 1024, 1024), (1, 4096, 1024)),
+]
+
+
+def linear_rows() -> Iterator[Row]:
+    for m, n, k in LINEAR:
+        x, w, s, b = random_u8(m, k), random_s8(n, k), torch.rand(n) * 0.01, torch.randn(n)
+        packed = ops.linear_prepack(w, s, b, X_SCALE, X_ZERO_POINT, f"quantize({OUT_SCALE},100)")
+        their_weight = onednn.qlinear_prepack(w, [m, k])
+        their_zero = torch.zeros(n, dtype=torch.int32)
+        yield Row(
+            "linear",
+            f"{m}x{n}x{k}",
+            m * n * k,
+            lambda x=x, p=packed: ops.linear(x, p, []),
+            lambda x=x, w=their_weight, s=s, z=their_zero, b=b: onednn.qlinear_pointwise(
+                *(x, X_SCALE, X_ZERO_POINT, w, s, z, b),
+                *(OUT_SCALE, 100, torch.uint8, "none", [], ""),
+            ),
+        )
+
+
+# name, channels in, channels out, size, kernel, stride, padding, groups
+CONV = [
+    # ResNet-50
+    ("first 7x7/2 3-64 224", 3, 64, 224, 7, 2, 3, 1),
+    ("1x1 64-64 56", 64, 64, 56, 1, 1, 0, 1),
+    ("3x3 64-64 56", 64, 64, 56, 3, 1, 1, 1),
+    ("1x1 64-256 56", 64, 256, 56, 1, 1, 0, 1),
+    ("1x1 256-64 56", 256, 64, 56, 1, 1, 0, 1),
+    ("1x1 256-128 56", 256, 128, 56, 1, 1, 0, 1),
+    ("3x3/2 128-128 56", 128, 128, 56, 3, 2, 1, 1),
+    ("1x1 128-512 28", 128, 512, 28, 1, 1, 0, 1),
+    ("1x1/2 256-512 56", 256, 512, 56, 1, 2, 0, 1),
+    ("1x1 512-128 28", 512, 128, 28, 1, 1, 0, 1),
+    ("3x3 128-128 28", 128, 128, 28, 3, 1, 1, 1),
+    ("3x3/2 256-256 28", 256, 256, 28, 3, 2, 1, 1),
+    ("1x1 256-1024 14", 256, 1024, 14, 1, 1, 0, 1),
+    ("1x1 1024-256 14", 1024, 256, 14, 1, 1, 0, 1),
+    ("3x3 256-256 14", 256, 256, 14, 3, 1, 1, 1),
+    ("3x3/2 512-512 14", 512, 512, 14, 3, 2, 1, 1),
+    ("1x1 512-2048 7", 512, 2048, 7, 1, 1, 0, 1),
+    ("1x1 2048-512 7", 2048, 512, 7, 1, 1, 0, 1),
+    ("3x3 512-512 7", 512, 512, 7, 3, 1, 1, 1),
+    # EfficientNet-Lite0, a ViT's patches, ResNeXt
+    ("first 3x3/2 3-32 224", 3, 32, 224, 3, 2, 1, 1),
+    ("1x1 32-16 112", 32, 16, 112, 1, 1, 0, 1),
+    ("1x1 16-96 112", 16, 96, 112, 1, 1, 0, 1),
+    ("1x1 24-144 56", 24, 144, 56, 1, 1, 0, 1),
+    ("1x1 144-24 56", 144, 24, 56, 1, 1, 0, 1),
+    ("1x1 40-240 28", 40, 240, 28, 1, 1, 0, 1),
+    ("1x1 1152-192 7", 1152, 192, 7, 1, 1, 0, 1),
+    ("patches 16x16 3-192 224", 3, 192, 224, 16, 16, 0, 1),
+    ("3x3 groups 32 128-128 56", 128, 128, 56, 3, 1, 1, 32),
+]
+
+DEPTHWISE = [
+    ("3x3 32 112", 32, 32, 112, 3, 1, 1, 32),
+    ("3x3/2 96 112", 96, 96, 112, 3, 2, 1, 96),
+    ("3x3 144 56", 144, 144, 56, 3, 1, 1, 144),
+    ("5x5/2 144 56", 144, 144, 56, 5, 2, 2, 144),
+    ("5x5 240 28", 240, 240, 28, 5, 1, 2, 240),
+    ("3x3 480 14", 480, 480, 14, 3, 1, 1, 480),
+    ("5x5 672 14", 672, 672, 14, 5, 1, 2, 672),
+    ("5x5 1152 7", 1152, 1152, 7, 5, 1, 2, 1152),
+    ("3x3 1152 7", 1152, 1152, 7, 3, 1, 1, 1152),
+]
+
+
+def conv_rows(op: str, cases: list[tuple]) -> Iterator[Row]:
+    for name, cin, cout, size, kernel, stride, padding, groups in cases:
+        x = random_u8(1, cin, size, size).contiguous(memory_format=torch.channels_last)
+        w = random_s8(cout, cin // groups, kernel, kernel)
+        s, b = torch.rand(cout) * 0.01, torch.randn(cout)
+        window = ([stride] * 2, [padding] * 2, [1, 1])
+        epilogue = f"relu|quantize({OUT_SCALE},0)"
+        packed = ops.conv_prepack(
+            *(w, s, b, *window, [0, 0], groups, False, X_SCALE, X_ZERO_POINT, epilogue)
+        )
+        their_weight = onednn.qconv_prepack(
+            *(w, s, X_SCALE, X_ZERO_POINT, *window, groups, list(x.shape))
+        )
+        their_zero = torch.zeros(cout, dtype=torch.int32)
+        out = (size + 2 * padding - kernel) // stride + 1
+        yield Row(
+            op,
+            name,
+            out * out * w.numel(),
+            lambda x=x, p=packed: ops.conv(x, p, []),
+            lambda x=x, w=their_weight, s=s, z=their_zero, b=b, v=window, g=groups: (
+                onednn.qconv2d_pointwise(
+                    *(x, X_SCALE, X_ZERO_POINT, w, s, z, b, *v, g),
+                    *(OUT_SCALE, 0, torch.uint8, "relu", [], ""),
+                )
+            ),
+        )
+
+
+ROWS: dict[str, Callable[[], Iterator[Row]]] = {
+    "linear": linear_rows,
+    "conv": lambda: conv_rows("conv", CONV),
+    "depthwise": lambda: conv_rows("depthwise", DEPTHWISE),
+}
+
+
+def check(row: Row) -> None:
+    """Both results agree up to the rounding of one step: ours is exact, theirs may not be."""
+    ours, theirs = row.ours().int(), row.theirs().int()
+    worst = int((ours - theirs).abs().max())
+    if worst > 1:
+        raise SystemExit(f"{row.op} {row.case}: results differ by {worst} steps")
+
+
+def best_times(row: Row, seconds: float) -> list[float]:
+    """Best mean time of a stretch of calls of each competitor."""
+    best = [float("inf")] * 2
+    end = time.perf_counter() + seconds
+    calls = [1, 1]
+    while time.perf_counter() < end:
+        for i, function in enumerate((row.ours, row.theirs)):
+            begin = time.perf_counter()
+            for _ in range(calls[i]):
+                function()
+            mean = (time.perf_counter() - begin) / calls[i]
+            best[i] = min(best[i], mean)
+            calls[i] = max(1, int(1e-3 / best[i]))  # stretches of a millisecond
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--op", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0, help="per row")
+    parser.add_argument("--csv", type=pathlib.Path, help="write the rows here, too")
+    arguments = parser.parse_args()
+
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    best_peak = peak()
+    limit = best_peak * arguments.threads
+    print(f"peak of one thread: {best_peak:.1f} GMAC/s ({_C.isa()})", file=sys.stderr)
+    written = []
+    for op in arguments.op:
+        for row in ROWS[op]():
+            check(row)
+            ours, theirs = best_times(row, arguments.seconds)
+            values = [
+                *(datetime.date.today().isoformat(), _C.isa(), arguments.threads, op, row.case),
+                *(row.macs, f"{ours * 1e6:.1f}", f"{row.macs / ours * 1e-9:.1f}"),
+                *(f"{row.macs / ours * 1e-7 / limit:.1f}", f"{theirs * 1e6:.1f}"),
+                f"{theirs / ours:.2f}",
+            ]
+            written.append(values)
+            print(
+                f"{op:10} {row.case:26} {values[6]:>9} us {values[7]:>7} GMAC/s {values[8]:>5} % "
+                f"of the peak | onednn {values[9]:>9} us, {values[10]:>5} times ours",
+                flush=True,
+            )
+    if arguments.csv:
+        with open(arguments.csv, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *written])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""convert(): the second front door, traced, frozen and saved as the tutorial does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import ipex_quant
+from ipex_quant.quantization import convert, prepare
+
+
+def calibrated() -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    ready = prepare(model, ipex_quant.default_static_qconfig_mapping, example_inputs=x)
+    for _ in range(3):
+        ready(torch.randn(4, 3, 8, 8))
+    return model, ready, x
+
+
+def test_convert_trace_freeze_save(tmp_path: Path) -> None:
+    model, ready, x = calibrated()
+    converted = convert(ready)
+    with torch.no_grad():
+        expected = converted(x)
+        traced = torch.jit.freeze(torch.jit.trace(converted, x))
+        assert torch.equal(traced(x), expected)
+    traced.save(str(tmp_path / "m.pt"))
+    loaded = torch.jit.freeze(torch.jit.load(str(tmp_path / "m.pt")).eval())
+    assert torch.equal(loaded(x), expected)
+    assert (expected - model(x)).abs().max() < 0.1
+    assert "ipex_quant::conv" in str(traced.inlined_graph)
+    assert ipex_quant.report(converted).counts()["int8"] >= 2
+
+
+def test_keyword_examples() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return self.fc(left) + right
+
+    example = {"right": torch.randn(2, 4), "left": torch.randn(2, 4)}
+    ready = prepare(Model().eval(), ipex_quant.default_static_qconfig, example_kwarg_inputs=example)
+    ready(**example)
+    converted = convert(ready)
+    assert (converted(**example) - ready(**example)).abs().max() < 0.1
+
+
+def test_wrong_models_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected a model from ipex_quant.prepare\(\)"):
+        convert(nn.Linear(4, 4))
+    model = nn.Linear(4, 4).eval()
+    ready = prepare(model, ipex_quant.default_static_qconfig, torch.randn(2, 4))
+    with pytest.raises(ipex_quant.QuantizationError, match="was not calibrated"):
+        convert(ready)
+
+
+def test_dynamic_needs_no_example_and_says_what_is_missing() -> None:
+    ready = prepare(nn.Linear(4, 4).eval(), ipex_quant.default_dynamic_qconfig)
+    assert ready(torch.randn(2, 4)).shape == (2, 4)
+    with pytest.raises(ipex_quant.QuantizationError, match="supports static quantization only"):
+        convert(ready)

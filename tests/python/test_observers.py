@@ -1,0 +1,144 @@
+"""Observers: ranges, error-minimising scales, and canonical qparams of torch's observers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.ao.quantization import observer as torch_observers
+
+from ipex_quant import observers, ops
+from ipex_quant.histogram import Histogram
+
+
+def error(x: torch.Tensor, low: float, high: float) -> float:
+    scale = (high - low) / 255
+    zero = round(-low / scale)
+    return float((ops.quantize_dequantize(x, scale, zero) - x).square().sum())
+
+
+def brute_force(x: torch.Tensor) -> float:
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    steps = [0.05 * i for i in range(1, 21)]
+    return min(error(x, low * a, high * b) for a in steps for b in (steps if low else [1.0]))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(20000, generator=torch.Generator().manual_seed(1)),
+        torch.randn(20000, generator=torch.Generator().manual_seed(2)) ** 3,
+        torch.cat(
+            [torch.randn(20000, generator=torch.Generator().manual_seed(3)), torch.ones(1) * 40]
+        ),
+    ],
+    ids=["normal", "heavy-tailed", "outlier"],
+)
+def test_least_error_range_is_as_good_as_brute_force(x: torch.Tensor) -> None:
+    histogram = Histogram()
+    for part in x.split(3000):
+        histogram.update(part)
+    assert error(x, *histogram.least_error_range(False)) <= 1.05 * brute_force(x)
+
+
+def test_histogram_of_parts_is_the_histogram_of_the_whole() -> None:
+    x = torch.randn(5000) * torch.linspace(0.01, 30, 5000)  # each part is wider than the last
+    whole, parts = Histogram(), Histogram()
+    whole.update(x)
+    for part in x.split(100):
+        parts.update(part)
+    assert (parts.minimum, parts.maximum) == (float(x.min()), float(x.max()))
+    assert parts.count == whole.count == x.numel()
+    ours, other = parts.least_error_range(False), whole.least_error_range(False)
+    assert error(x, *ours) <= 1.1 * error(x, *other)
+
+
+def test_histogram_takes_negative_values_after_positive_ones() -> None:
+    histogram = Histogram()
+    histogram.update(torch.rand(1000))
+    histogram.update(-5 * torch.rand(1000))
+    low, high = histogram.percentile(1.0)
+    assert low < -4.9 and high > 0.95
+    assert histogram.count == 2000
+
+
+def test_percentile_cuts_the_tails() -> None:
+    observer = observers.HistogramObserver(method="percentile", percentile=0.98)
+    observer(torch.linspace(-1, 1, 10001))
+    low, high = observer.ranges()[0]
+    assert low == pytest.approx(-0.98, abs=0.01)
+    assert high == pytest.approx(0.98, abs=0.01)
+    with pytest.raises(ValueError, match="method must be"):
+        observers.HistogramObserver(method="entropy")
+
+
+def test_minmax_qparams() -> None:
+    observer = observers.MinMaxObserver()
+    observer(torch.tensor([-1.0, 0.5]))
+    observer(torch.tensor([0.0, 1.55]))
+    assert observers.activation_qparams(observer) == (pytest.approx(0.01), 100)
+
+
+def test_zero_is_exact_when_the_range_excludes_it() -> None:
+    observer = observers.MinMaxObserver()
+    observer(torch.tensor([2.0, 2.55]))
+    assert observers.activation_qparams(observer) == (pytest.approx(0.01), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.quint8, torch.qint8])
+@pytest.mark.parametrize("qscheme", [torch.per_tensor_affine, torch.per_tensor_symmetric])
+@pytest.mark.parametrize("reduce_range", [False, True])
+@pytest.mark.parametrize(
+    "name", ["MinMaxObserver", "MovingAverageMinMaxObserver", "HistogramObserver"]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_torch_observers_become_uint8_with_the_same_numbers(
+    name: str, dtype: torch.dtype, qscheme: torch.qscheme, reduce_range: bool
+) -> None:
+    if reduce_range and dtype == torch.quint8 and qscheme == torch.per_tensor_symmetric:
+        pytest.skip("torch refuses this combination itself")
+    x = torch.randn(4096)
+    theirs = getattr(torch_observers, name)(dtype=dtype, qscheme=qscheme, reduce_range=reduce_range)
+    theirs(x)
+    scale, zero = observers.activation_qparams(theirs)
+    t_scale, t_zero = theirs.calculate_qparams()
+    low, high = (-128, 127) if dtype == torch.qint8 else (0, 255)
+    q = (x / t_scale).round() + t_zero
+    expected = (q.clamp(low, high) - t_zero) * t_scale
+    assert torch.allclose(ops.quantize_dequantize(x, scale, zero), expected, atol=1e-6)
+
+
+def test_a_bad_observer_is_named() -> None:
+    class Broken:
+        dtype = torch.quint8
+
+        def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.tensor([0.0]), torch.tensor([0])
+
+    with pytest.raises(ValueError, match=r"Broken gave scale 0\.0"):
+        observers.activation_qparams(Broken())
+
+
+def test_weight_scale_minimises_the_error_of_the_output() -> None:
+    weight = torch.randn(8, 64)
+    weight[:, 0] = 20.0  # a large weight that no input meets
+    scale = observers.least_error_scale(weight)
+    assert torch.allclose(scale, weight.abs().amax(1) / 127)
+    importance = torch.ones(1, 64)
+    importance[0, 0] = 0.0
+    weighted = observers.least_error_scale(weight, importance)
+    assert (weighted < 0.6 * scale).all()
+
+
+def test_weight_scale_of_zeros_is_usable() -> None:
+    scales = observers.weight_scales(observers.WeightObserver(), torch.zeros(3, 4))
+    assert (scales > 0).all()
+    assert torch.isfinite(scales).all()
+
+
+def test_with_args_nests() -> None:
+    factory = observers.HistogramObserver.with_args(method="minmax").with_args(dtype=torch.int8)
+    observer = factory()
+    assert observer.method == "minmax"
+    assert observer.qscheme == torch.per_tensor_symmetric
+    observer(torch.tensor([-2.54, 1.0]))
+    assert observers.activation_qparams(observer) == (pytest.approx(0.02), 128)

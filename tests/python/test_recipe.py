@@ -1,0 +1,210 @@
+"""The recipe: what it decides and corrects, read from the summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import ipex_quant
+from ipex_quant import QConfig, QuantizationError, default_static_qconfig, observers, prepared
+
+
+def summary(
+    model: nn.Module, data: list[Any], qconfig: Any = default_static_qconfig
+) -> dict[str, dict[str, Any]]:
+    """Entries by site after calibration."""
+    ready = ipex_quant.prepare(model.eval(), qconfig, data[0])
+    for x in data:
+        ready(x)
+    found = prepared.session_of(ready).finalise(ready)
+    return {entry["site"]: entry for entry in found["sites"]}
+
+
+def test_bias_correction_removes_the_mean_error() -> None:
+    model = nn.Linear(32, 16)
+    data = [torch.randn(64, 32) + 3 for _ in range(3)]  # rounding of weights meets a mean of 3
+    entry = summary(model, data)["/linear/0"]
+    x = torch.cat(data)
+    scale = torch.tensor(entry["operands"]["weight"]["scale"])
+    weight = (model.weight / scale[:, None]).round().clamp(-127, 127) * scale[:, None]
+    error = ((x @ model.weight.T) - (x @ weight.T)).mean(0)
+    left = error - torch.tensor(entry["bias_correction"])
+    assert left.norm() < 0.3 * error.norm()
+
+
+def test_no_correction_where_there_is_no_bias() -> None:
+    entry = summary(nn.Linear(32, 4), [torch.randn(512, 32) for _ in range(3)])["/linear/0"]
+    correction = entry["bias_correction"]
+    assert correction is None or max(map(abs, correction)) < 0.01
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 16, batch_first=True)
+        nn.init.normal_(self.lstm.weight_ih_l0, std=5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lstm(x)[0]
+
+
+def test_lstm_input_of_many_magnitudes_takes_its_scale_at_run_time() -> None:
+    loudness = torch.logspace(-3, 1, 20)[None, :, None]
+    data = [torch.randn(4, 20, 8) * loudness for _ in range(3)]
+    assert summary(Recurrent(), data)["lstm/lstm/0"]["operands"]["input"]["mode"] == "dynamic"
+    even = [torch.randn(4, 20, 8) for _ in range(3)]
+    assert summary(Recurrent(), even)["lstm/lstm/0"]["operands"]["input"]["mode"] == "static"
+
+
+def test_a_site_that_int8_ruins_stays_float_with_the_figure() -> None:
+    # The signal is the difference of two columns, far below what rounds them: no scale helps.
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 4, bias=False)
+            with torch.no_grad():
+                self.fc.weight[:, 0] = 1
+                self.fc.weight[:, 1] = -1
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    data = []
+    for _ in range(3):
+        column = torch.randn(64, 1)
+        data.append(torch.cat([column, column + 1e-4 * torch.randn(64, 1)], 1))
+    entry = summary(Model(), data)["fc/linear/0"]
+    assert entry["decision"] == "float"
+    assert "dB signal to noise" in entry["reason"]
+
+
+def test_the_range_is_the_one_with_the_better_output() -> None:
+    # A rare large value that carries all of the output must not be clipped.
+    model = nn.Linear(8, 4, bias=False)
+    with torch.no_grad():
+        model.weight[:, :7] = 0
+    data = []
+    for _ in range(3):
+        x = torch.randn(4096, 8)
+        x[:, 7] = 0
+        x[::512, 7] = 30.0
+        data.append(x)
+    scale = summary(model, data)["/linear/0"]["operands"]["input"]["scale"]
+    assert scale * 255 > 30
+
+
+def test_sites_that_read_one_weight_or_one_value_share_scales() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.again = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.again(self.q(x) + self.k(x))
+            return self.again(torch.tanh(y) * 7)
+
+    sites = summary(Model(), [torch.randn(32, 8) for _ in range(3)])
+
+    def operand(site: str, name: str) -> dict[str, Any]:
+        return sites[site]["operands"][name]
+
+    assert operand("q/linear/0", "input") == operand("k/linear/0", "input")
+    first, second = "again/linear/0", "again/linear/1"
+    assert operand(first, "weight") == operand(second, "weight")
+    assert operand(first, "input") != operand(second, "input")
+
+
+def test_what_cannot_be_quantized_says_why() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+            self.register_buffer(
+                "mask", torch.zeros(8, 8).masked_fill(torch.eye(8) > 0, -torch.inf)
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores = self.fc(x) + self.mask
+            weight = torch.softmax(scores, -1)
+            zero = torch.relu(-weight)
+            return nn.functional.linear(weight, weight) + torch.matmul(x, zero)
+
+    sites = summary(Model(), [torch.randn(8, 8) for _ in range(3)])
+    assert sites["fc/linear/0"]["decision"] == "int8"
+    assert sites["/add/0"]["reason"] == "operand 'b': it held infinite values in calibration"
+    assert "computed from the input, not a constant" in sites["/linear/0"]["reason"]
+    assert sites["/matmul/0"]["reason"] == "operand 'b' was zero throughout calibration"
+
+
+def test_other_dtypes_stay_float() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8).double()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x.double())
+
+    entry = summary(Model(), [torch.randn(4, 8)])["fc/linear/0"]
+    assert entry["reason"] == "operand 'input' is not a float32 tensor"
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_an_anchor_that_saw_nan_or_infinity_is_an_error(bad: str) -> None:
+    data = [torch.randn(4, 8) for _ in range(2)]
+    data[1][0, 0] = float(bad)
+    with pytest.raises(QuantizationError, match="'/linear/0' operand 'input'"):
+        summary(nn.Linear(8, 4), data)
+
+
+def test_a_site_that_calibration_never_reached_is_an_error() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x) if x.shape[0] == 1 else torch.relu(x)
+
+    ready = ipex_quant.prepare(Model().eval(), default_static_qconfig, torch.randn(1, 8))
+    with pytest.raises(QuantizationError, match="'/relu/0', which the example inputs did"):
+        ready(torch.randn(2, 8))
+    with pytest.raises(QuantizationError, match="was not calibrated"):
+        prepared.session_of(ready).finalise(ready)
+
+
+def test_an_observer_that_gives_scale_zero_is_an_error() -> None:
+    class Broken(observers.MinMaxObserver):
+        def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.zeros(1), torch.zeros(1, dtype=torch.int64)
+
+    config = QConfig(Broken, observers.WeightObserver)
+    with pytest.raises(
+        QuantizationError, match=r"'/linear/0', operand 'input': Broken gave scale 0"
+    ):
+        summary(nn.Linear(8, 4), [torch.randn(4, 8)], config)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_torch_observers_are_used_as_they_are() -> None:
+    from torch.ao.quantization import observer as theirs
+
+    config = QConfig(
+        theirs.MinMaxObserver.with_args(qscheme=torch.per_tensor_affine, dtype=torch.quint8),
+        theirs.PerChannelMinMaxObserver.with_args(
+            dtype=torch.qint8, qscheme=torch.per_channel_symmetric
+        ),
+    )
+    model = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    x = torch.randn(2, 4, 5, 5)
+    operands = summary(model, [x], config)["/conv/0"]["operands"]
+    low, high = float(x.min()), float(x.max())
+    assert operands["input"]["scale"] == pytest.approx((high - low) / 255, rel=1e-5)
+    assert operands["input"]["observer"] == "MinMaxObserver"
+    assert operands["weight"]["axis"] == 1
+    largest = model.weight.detach().abs().amax((0, 2, 3))
+    assert operands["weight"]["scale"] == pytest.approx((largest / 127.5).tolist(), rel=1e-5)

@@ -1,0 +1,60 @@
+"""Looks into the built kernels: each object uses its own instruction set and leaks nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ISA_FILE = re.compile(r"_(avx2|avx2vnni|avx512|avx512vnni|avx512vbmi)\.cpp\.o$")
+
+
+def objects() -> list[Path]:
+    """Kernel objects of the newest build in the tree."""
+    builds = sorted(
+        ROOT.glob("build/*-torch-*/kernels/CMakeFiles/iq_kernels.dir"),
+        key=lambda p: p.stat().st_mtime,
+    )
+    return sorted(builds[-1].rglob("*.o")) if builds else []
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("objdump") is None, reason="needs binutils"),
+    pytest.mark.skipif(not objects(), reason="the tree holds no build: `make build` makes one"),
+]
+
+
+def run(*command: str) -> str:
+    """Output of a command that must succeed."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_baseline_objects_run_on_every_cpu() -> None:
+    """No file without an ISA in its name uses a register wider than 128 bits."""
+    for path in objects():
+        if not ISA_FILE.search(path.name):
+            wide = re.search(r"%[yz]mm\d+", run("objdump", "-d", "--no-show-raw-insn", str(path)))
+            assert wide is None, f"{path.name} uses {wide and wide.group()}"
+
+
+@pytest.mark.parametrize("isa", ["avx2vnni", "avx512vnni"])
+def test_vnni_objects_multiply_with_vnni(isa: str) -> None:
+    """The dot product instruction is there, not an emulation of it."""
+    found = [path for path in objects() if path.name.startswith(f"gemm_{isa}")]
+    assert found
+    for path in found:
+        assert "vpdpbusd" in run("objdump", "-d", str(path)), path.name
+
+
+def test_isa_objects_export_no_inline_functions() -> None:
+    """A weak symbol compiled for AVX-512 could be linked into code that runs everywhere."""
+    for path in objects():
+        if ISA_FILE.search(path.name):
+            symbols = run("nm", "-C", "--defined-only", str(path)).splitlines()
+            weak = [line for line in symbols if re.search(r" [WVu] ", line)]
+            assert not weak, f"{path.name}: {weak[:3]}"

@@ -1,0 +1,77 @@
+"""Builds kernels and runtime with AddressSanitizer and UBSan and runs the kernel tests on them.
+
+Run it with `make sanitize`. The sanitized runtime takes the place of the installed one, so that
+the same tests cover every operator and every instruction set of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "sanitize"
+TESTS = "tests/kernels"
+
+
+def tool(name: str) -> str:
+    """A build tool, installed beside this Python or on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name
+
+
+def build() -> Path:
+    """Build the sanitized runtime; returns the folder it is in."""
+    configure = [
+        tool("cmake"),
+        f"-S{ROOT}",
+        f"-B{BUILD}",
+        "-GNinja",
+        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DIPEX_QUANT_SANITIZE=address,undefined",
+        "-DIPEX_QUANT_PYTHON=OFF",
+        f"-DPython3_EXECUTABLE={sys.executable}",
+        f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
+    ]
+    subprocess.run(configure, check=True)
+    command = [tool("cmake"), "--build", str(BUILD), "--target", "ipex_quant_runtime"]
+    subprocess.run(command, check=True)
+    return BUILD / "runtime"
+
+
+def library(name: str) -> str:
+    """Path of a library of the compiler."""
+    compiler = os.environ.get("CXX", "c++")
+    command = [compiler, f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Build, then run the tests; exits with pytest's code."""
+    folder = build()
+    environment = dict(
+        os.environ,
+        # The Python program is not sanitized, so the checkers must be there before it starts.
+        LD_PRELOAD=":".join(library(n) for n in ("libasan.so", "libubsan.so", "libstdc++.so")),
+        LD_LIBRARY_PATH=str(folder),
+        # Python and torch keep memory until the process ends.
+        ASAN_OPTIONS="detect_leaks=0",
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
+    check = "import ipex_quant; print('runtime/libipex' in open('/proc/self/maps').read())"
+    done = subprocess.run(
+        [sys.executable, "-c", check], env=environment, capture_output=True, text=True, check=True
+    )
+    if done.stdout.strip() != "True":
+        raise SystemExit("the sanitized library was not loaded; the tests would prove nothing")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS]
+    raise SystemExit(subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
