@@ -22,6 +22,9 @@ constexpr int64_t kChunk = 4 * kLanes;
 constexpr int64_t kVectorBytes = 4 * kLanes;
 constexpr int64_t kColumnBytes = 4 * kVectorBytes;
 
+/// A byte in each place of a 32-bit word.
+inline int32_t four_bytes(uint8_t byte) { return static_cast<int32_t>(byte * 0x01010101U); }
+
 #if defined(__AVX512F__)
 
 constexpr bool kMasked = true;  ///< a part of a vector is stored without a call
@@ -152,7 +155,7 @@ inline void fill_columns(const DepthwiseBlock& b, const uint8_t* const* lines, c
   const int64_t left = first < 0 ? (-first < count ? -first : count) : 0;
   const int64_t end = b.width - first;
   const int64_t right = end < left ? left : end < count ? end : count;
-  const I32 border = set1i(b.zero_point * 0x01010101);
+  const I32 border = set1i(four_bytes(b.zero_point));
   const int64_t step = b.row_groups * kColumnBytes;
   for (int64_t g = 0; g < b.row_groups; ++g) {
     uint8_t* to = out + g * kColumnBytes;
@@ -260,7 +263,7 @@ __attribute__((noinline)) void multiply_row3(const DepthwiseBlock& b, const Work
   const auto* weight = reinterpret_cast<const int8_t*>(w.weight);
   const int64_t channels = Whole ? kChunk : b.channels;
   const ToBytes to(*b.epilogue);
-  const I32 border = set1i(b.zero_point * 0x01010101);
+  const I32 border = set1i(four_bytes(b.zero_point));
   int64_t at = -b.pad;
   const int64_t width = b.width;
   const uint8_t* p[4] = {lines[0] + at * steps[0], lines[1] + at * steps[1],
