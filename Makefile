@@ -9,7 +9,7 @@ sources := $(shell find kernels runtime passes include cmake python/csrc -type f
 cxx_files := $(filter %.h %.cpp,$(sources)) $(shell find tests examples -name '*.cpp' -o -name '*.h')
 python_files := setup.py python tests examples bench
 
-.PHONY: help demo test quick lint format cpp-example bench sanitize build clean
+.PHONY: help demo test quick lint format cpp-example bench peers sanitize build clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -43,8 +43,11 @@ cpp-example: $(VENV)/.package ## save a model from Python, run it from C++, comp
 sanitize: $(VENV)/.package ## run the kernel tests under AddressSanitizer and UBSan
 	$(py) tests/sanitize.py
 
-bench: $(VENV)/.package ## time the kernels one by one
-	$(py) bench/kernels.py
+bench: $(VENV)/.package $(VENV)/.data ## time the kernels one by one, and whole models beside the peers
+	$(py) -m bench.kernels
+	$(py) -m bench.models
+
+peers: .venv-peers/.ready ## install ONNX Runtime and OpenVINO for `make bench`
 
 clean: ## remove what builds leave behind; keeps ./.venv
 	rm -rf build python/ipex_quant/lib python/ipex_quant/include python/ipex_quant/share
@@ -64,6 +67,14 @@ $(VENV)/.tools: $(VENV)/.torch
 $(VENV)/.package: $(VENV)/.tools CMakeLists.txt setup.py pyproject.toml $(sources)
 	@command -v c++ >/dev/null || { echo "a C++ compiler is missing: install g++ 10 or newer" >&2; exit 1; }
 	$(pip) install -q --no-build-isolation --editable ".[test,lint]"
+	@touch $@
+
+# The peers' packages want other versions of what the project uses: they have an environment alone.
+.venv-peers/.ready: bench/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -q torch==2.13.0
+	.venv-peers/bin/pip install -q -r bench/requirements-peers.txt
+	.venv-peers/bin/pip install -q --no-deps efficientnet-lite-pytorch==0.1.0
 	@touch $@
 
 $(VENV)/.data: $(VENV)/.torch examples/workloads/requirements.txt examples/workloads/requirements-data.txt
