@@ -69,8 +69,8 @@ def main() -> None:
     )
     if done.stdout.strip() != "True":
         raise SystemExit("the sanitized library was not loaded; the tests would prove nothing")
-    # capture=sys: the checkers write to the process's own stderr.
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys", TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS]
+    command.append("--capture=sys")  # the checkers write to the process's own stderr
     raise SystemExit(subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode)
 
 
