@@ -8,7 +8,6 @@ import mmap
 import torch
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_keep: list[mmap.mmap] = []
 
 
 def guarded(tensor: torch.Tensor) -> torch.Tensor:
@@ -18,7 +17,6 @@ def guarded(tensor: torch.Tensor) -> torch.Tensor:
     assert size, "guarded() wants a tensor that starts its storage"
     pages = -(-size // mmap.PAGESIZE)
     area = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
-    _keep.append(area)
     flat = torch.frombuffer(area, dtype=torch.uint8)
     end = flat.data_ptr() + pages * mmap.PAGESIZE
     # PROT_NONE is 0; the mapping is page aligned, and so is the guard behind it.
