@@ -6,6 +6,7 @@
 #include "passes/freeze/compile.h"
 #include "passes/fusion/post_ops.h"
 #include "passes/pipeline.h"
+#include "passes/quant/quantize_weights.h"
 #include "python/csrc/binding.h"
 
 namespace ipex_quant::python {
@@ -113,6 +114,8 @@ void bind_compile(py::module_& m) {
         "Run one pass on a graph with these sites and fusions; true when it changed it.");
   m.def("make_steady", &make_steady, py::arg("module"),
         "Make the execution plans of a module now, without profiling.");
+  m.def("splits_input_weight", &passes::splits_input_weight, py::arg("input_size"),
+        py::arg("units"), "Whether the first weights of an lstm become two int8 parts.");
   m.def("post_op_names", &passes::post_op_names,
         "Ops that an int8 kernel takes into its epilogue.");
 }

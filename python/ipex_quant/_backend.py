@@ -91,6 +91,11 @@ def make_steady(module: Any) -> None:
     _C.make_steady(module)
 
 
+def splits_input_weight(input_size: int, units: int) -> bool:
+    """Whether an lstm that quantizes its input at run time keeps 15 bits of its first weights."""
+    return _C.splits_input_weight(input_size, units)
+
+
 def fusion(name: str, pattern: str, replacement: str) -> Any:
     """The C++ form of a user's fusion; its texts are parsed and checked."""
     return _C.Fusion(name, pattern, replacement)

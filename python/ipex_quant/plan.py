@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import observers, ops, qconfig
+from ipex_quant import _backend, observers, ops, qconfig
 from ipex_quant.calibration import Operand, Site
 from ipex_quant.errors import QuantizationError
 from ipex_quant.histogram import affine
@@ -84,8 +84,19 @@ class Plan:
                 variants[variant] = Variant({**plan, name: changed})
         if self.site.family == "lstm" and self.modes.get("input") == "static":
             dynamic = {**plan, "input": ops.quantize_dequantize_dynamic}
+            split = self._split_weights()
+            if split:  # 16 bits for the input and 15 for these: nothing to measure beside the rest
+                dynamic = {n: r for n, r in plan.items() if n != "input" and n not in split}
             variants["dynamic"] = Variant(dynamic)
         return Probe(self.site, variants)
+
+    def _split_weights(self) -> list[str]:
+        """The first weights of an lstm where they become two int8 parts at a run-time scale."""
+        tensors = {name: o.tensor for name, o in self.weights() if o.tensor is not None}
+        size = tensors["weights.0"].shape[1]
+        if not _backend.splits_input_weight(size, tensors["weights.1"].shape[1]):
+            return []
+        return [name for name, weight in tensors.items() if weight.shape[1] == size]
 
     def _rounding(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
         if self.modes[name] == "dynamic":
@@ -112,6 +123,10 @@ class Plan:
             if static_db < _DYNAMIC_BELOW and dynamic_db > static_db + _DYNAMIC_GAIN:
                 self.modes["input"] = "dynamic"
                 variant = dynamic
+                for (
+                    name
+                ) in self._split_weights():  # the second part takes up rounding, not clipping
+                    self.scales[name] = _full_range(self.site.operands[name])
         self.correction = variant.bias_correction()
         sqnr = probe.sqnr(variant.noise_after(self.correction))
         if sqnr < LEAST_SQNR:
@@ -163,6 +178,12 @@ class Plan:
             "axis": operand.axis,
             "scale": None if scale is None else _floats(scale),
         }
+
+
+def _full_range(operand: Operand) -> torch.Tensor:
+    assert operand.tensor is not None
+    observer = observers.PerChannelMinMaxObserver()
+    return observers.weight_scales(observer, operand.tensor)
 
 
 def _floats(values: torch.Tensor) -> list[float]:

@@ -216,6 +216,38 @@ def test_channel_factor_of_an_lstm(models: dict[str, Compiled]) -> None:
     assert ((wanted - got).norm() / wanted.norm()).item() < 0.5 * compiled.error(x)
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_lstm_with_few_inputs_keeps_15_bits_of_their_weights(both: bool) -> None:
+    """Large weights meet small features and small ones large features: 8 bits lose the latter."""
+
+    class Narrow(torch.nn.Module):
+        def __init__(self, units: int) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(4, units, 2, batch_first=True, bidirectional=both)
+            size = torch.tensor([50.0, 50.0, 0.05, 0.05])
+            with torch.no_grad():
+                for name in ["weight_ih_l0", "weight_ih_l0_reverse"][: 1 + both]:
+                    getattr(self.lstm, name).copy_(torch.randn(4 * units, 4) * size)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.lstm(x)[0]
+
+    def error(units: int) -> float:
+        torch.manual_seed(0)
+        model = Narrow(units).eval()
+        x = torch.randn(2, 9, 4) * torch.tensor([2e-3, 2e-3, 20.0, 20.0])
+        compiled = Compiled(model, x)
+        sites = lstm_site(compiled, mode="dynamic")
+        module = torch.jit._recursive.wrap_cpp_module(_C.compile(compiled.normalized, sites)[0])
+        assert "ipex_quant::lstm" in [node.kind() for node in module.graph.nodes()]
+        with torch.no_grad():
+            wanted, got = model(x), module(x)
+        return ((wanted - got).norm() / wanted.norm()).item()
+
+    assert _C.splits_input_weight(4, 16) and not _C.splits_input_weight(4, 15)
+    assert error(16) < 0.02 < 0.1 < error(15)
+
+
 def test_lstm_hands_int8_on(models: dict[str, Compiled]) -> None:
     counts = Counter(models["speech"].kinds)
     assert counts["ipex_quant::lstm"] == counts["ipex_quant::linear"] == 1

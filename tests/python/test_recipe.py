@@ -59,6 +59,31 @@ def test_lstm_input_of_many_magnitudes_takes_its_scale_at_run_time() -> None:
     assert summary(Recurrent(), even)["lstm/lstm/0"]["operands"]["input"]["mode"] == "static"
 
 
+def test_split_weights_of_an_lstm_are_not_clipped() -> None:
+    """Their second int8 part takes up what rounding leaves, at most half a step."""
+
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(4, 16, batch_first=True, bidirectional=True)
+            for name in ("weight_ih_l0", "weight_ih_l0_reverse"):
+                nn.init.normal_(getattr(self.lstm, name))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.lstm(x)[0]
+
+    model = Narrow()
+    data = [torch.randn(4, 20, 4) * torch.logspace(-3, 1, 20)[None, :, None] for _ in range(3)]
+    operands = summary(model, data)["lstm/lstm/0"]["operands"]
+    assert operands["input"]["mode"] == "dynamic"
+    for name, weight in (
+        ("weights.0", model.lstm.weight_ih_l0),
+        ("weights.4", model.lstm.weight_ih_l0_reverse),
+    ):
+        full = weight.detach().abs().amax(1) / 127
+        assert operands[name]["scale"] == pytest.approx(full.tolist(), rel=1e-6)
+
+
 def test_a_site_that_int8_ruins_stays_float_with_the_figure() -> None:
     # The signal is the difference of two columns, far below what rounds them: no scale helps.
     class Model(nn.Module):
