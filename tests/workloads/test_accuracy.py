@@ -1,4 +1,4 @@
-"""Int8 with the default recipe is as accurate as float on every workload."""
+"""Int8 with the default recipe loses no more than measured here on every workload."""
 
 from __future__ import annotations
 
@@ -8,14 +8,28 @@ import workloads
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-LARGEST_LOSS = 0.01
+#: Largest loss of the primary metric (absolute), beside the loss that was measured.
+#: One of the 200 views of effnet_lite0 is 0.005, one digit of the others 0.001 to 0.002.
+LARGEST_LOSS = {
+    "effnet_lite0": 0.010,  # 0.010
+    "mnist_resnet": 0.005,  # 0.000
+    "minilm": 0.008,  # 0.005; 0.001 to 0.013 after calibration on four random subsets
+    "vit_digits": 0.005,  # 0.000
+    "resemblyzer_lstm": 0.003,  # -0.001
+    "digits_lstm": 0.005,  # 0.000
+    "digits_gru": 0.005,  # 0.000
+    "dlrm_ml100k": 0.002,  # 0.000
+}
+#: The metric is a mean in float32.
+ROUNDING = 1e-6
 
 
 @pytest.mark.parametrize("name", workloads.NAMES)
 def test_metric_is_that_of_float(name: str, quantize_workload) -> None:
-    """The primary metric loses at most 1 % (absolute)."""
+    """The primary metric keeps within the largest loss."""
     q = quantize_workload(name)
     key = q.workload.primary
     expected = q.workload.metric(q.workload.model)[key]
     got = q.workload.metric(q.module)[key]
-    assert got >= expected - LARGEST_LOSS, f"{name}: {key} {got:.4f}, float {expected:.4f}"
+    least = expected - LARGEST_LOSS[name] - ROUNDING
+    assert got >= least, f"{name}: {key} {got:.4f}, float {expected:.4f}"
