@@ -2,6 +2,7 @@
 
     python -m bench.kernels [--op linear conv depthwise] [--threads 1] [--csv file]
 
+The operators run inside TorchScript, as they do in a model: a call from Python costs 10 us more.
 A row is checked before it is timed. Times are taken in short stretches that alternate between the
 two competitors; the best stretch of each counts, because other programs only ever make one longer.
 """
@@ -36,13 +37,101 @@ COLUMNS = [
 
 @dataclasses.dataclass
 class Row:
-    """One case: `ours` and `theirs` compute the same uint8 result."""
+    """One case: `ours(n)` and `theirs(n)` compute the same uint8 result n times."""
 
     op: str
     case: str
     macs: int
-    ours: Callable[[], torch.Tensor]
-    theirs: Callable[[], torch.Tensor]
+    ours: Callable[[int], torch.Tensor]
+    theirs: Callable[[int], torch.Tensor]
+
+
+class OurLinear(torch.nn.Module):
+    """ops.linear, n times."""
+
+    def __init__(self, packed: torch.ScriptObject) -> None:
+        super().__init__()
+        self.packed = packed
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.ops.ipex_quant.linear(x, self.packed, [])
+        return y
+
+
+class OurConv(torch.nn.Module):
+    """ops.conv, n times."""
+
+    def __init__(self, packed: torch.ScriptObject) -> None:
+        super().__init__()
+        self.packed = packed
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.ops.ipex_quant.conv(x, self.packed, [])
+        return y
+
+
+class TheirLinear(torch.nn.Module):
+    """onednn's linear, n times."""
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.scale, self.bias = weight, scale, bias
+        self.zero = torch.zeros(len(scale), dtype=torch.int32)
+        self.x_scale, self.x_zero_point, self.out_scale = X_SCALE, X_ZERO_POINT, OUT_SCALE
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.ops.onednn.qlinear_pointwise(
+                x, self.x_scale, self.x_zero_point, self.weight, self.scale, self.zero, self.bias,
+                self.out_scale, 100, torch.uint8, "none", [], "",
+            )  # fmt: skip
+        return y
+
+
+class TheirConv(torch.nn.Module):
+    """onednn's convolution with relu, n times."""
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor,
+        window: tuple[list[int], list[int], list[int]],
+        groups: int,
+    ) -> None:
+        super().__init__()
+        self.weight, self.scale, self.bias = weight, scale, bias
+        self.zero = torch.zeros(len(scale), dtype=torch.int32)
+        self.stride, self.padding, self.dilation = window
+        self.groups = groups
+        self.x_scale, self.x_zero_point, self.out_scale = X_SCALE, X_ZERO_POINT, OUT_SCALE
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.ops.onednn.qconv2d_pointwise(
+                x, self.x_scale, self.x_zero_point, self.weight, self.scale, self.zero, self.bias,
+                self.stride, self.padding, self.dilation, self.groups,
+                self.out_scale, 0, torch.uint8, "relu", [], "",
+            )  # fmt: skip
+        return y
+
+
+def repeated(module: torch.nn.Module, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """`module` as a function of the number of calls."""
+    script = torch.jit.script(module.eval())
+
+    def run(n: int) -> torch.Tensor:
+        # The optimizer would unroll the loop and drop the calls that repeat one another.
+        with torch.jit.optimized_execution(False):
+            return script(x, n)
+
+    return run
 
 
 def peak() -> float:
@@ -77,16 +166,12 @@ def linear_rows() -> Iterator[Row]:
         x, w, s, b = random_u8(m, k), random_s8(n, k), torch.rand(n) * 0.01, torch.randn(n)
         packed = ops.linear_prepack(w, s, b, X_SCALE, X_ZERO_POINT, f"quantize({OUT_SCALE},100)")
         their_weight = onednn.qlinear_prepack(w, [m, k])
-        their_zero = torch.zeros(n, dtype=torch.int32)
         yield Row(
             "linear",
             f"{m}x{n}x{k}",
             m * n * k,
-            lambda x=x, p=packed: ops.linear(x, p, []),
-            lambda x=x, w=their_weight, s=s, z=their_zero, b=b: onednn.qlinear_pointwise(
-                *(x, X_SCALE, X_ZERO_POINT, w, s, z, b),
-                *(OUT_SCALE, 100, torch.uint8, "none", [], ""),
-            ),
+            repeated(OurLinear(packed), x),
+            repeated(TheirLinear(their_weight, s, b), x),
         )
 
 
@@ -150,19 +235,13 @@ def conv_rows(op: str, cases: list[tuple]) -> Iterator[Row]:
         their_weight = onednn.qconv_prepack(
             *(w, s, X_SCALE, X_ZERO_POINT, *window, groups, list(x.shape))
         )
-        their_zero = torch.zeros(cout, dtype=torch.int32)
         out = (size + 2 * padding - kernel) // stride + 1
         yield Row(
             op,
             name,
             out * out * w.numel(),
-            lambda x=x, p=packed: ops.conv(x, p, []),
-            lambda x=x, w=their_weight, s=s, z=their_zero, b=b, v=window, g=groups: (
-                onednn.qconv2d_pointwise(
-                    *(x, X_SCALE, X_ZERO_POINT, w, s, z, b, *v, g),
-                    *(OUT_SCALE, 0, torch.uint8, "relu", [], ""),
-                )
-            ),
+            repeated(OurConv(packed), x),
+            repeated(TheirConv(their_weight, s, b, window, groups), x),
         )
 
 
@@ -175,7 +254,7 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
 
 def check(row: Row) -> None:
     """Both results agree up to the rounding of one step: ours is exact, theirs may not be."""
-    ours, theirs = row.ours().int(), row.theirs().int()
+    ours, theirs = row.ours(1).int(), row.theirs(1).int()
     worst = int((ours - theirs).abs().max())
     if worst > 1:
         raise SystemExit(f"{row.op} {row.case}: results differ by {worst} steps")
@@ -189,8 +268,7 @@ def best_times(row: Row, seconds: float) -> list[float]:
     while time.perf_counter() < end:
         for i, function in enumerate((row.ours, row.theirs)):
             begin = time.perf_counter()
-            for _ in range(calls[i]):
-                function()
+            function(calls[i])
             mean = (time.perf_counter() - begin) / calls[i]
             best[i] = min(best[i], mean)
             calls[i] = max(1, int(1e-3 / best[i]))  # stretches of a millisecond
