@@ -126,9 +126,11 @@ ConvWeight pack_conv_weight(const ConvGeometry& geometry, const int8_t* weight) 
   packed.mode = choose_mode(g);
   if (packed.mode == ConvMode::kDepthwise) {
     const bool signal = is_signal(g);
+    const int axis = signal ? 2 : 1;  // whose taps lie above each other
+    const bool adjacent = g.kernel[0] == 1 && g.dilation[axis] == 1;
     packed.depthwise =
         pack_depthwise_weight(weight, g.out_channels, signal ? g.taps() : g.kernel[0] * g.kernel[1],
-                              signal ? 1 : g.kernel[2]);
+                              signal ? 1 : g.kernel[2], adjacent ? g.stride[axis] : 0);
     return packed;
   }
   const ConvGeometry plain_groups = g;
@@ -163,7 +165,7 @@ ConvChannels make_conv_channels(const ConvWeight& weight, int32_t zero_point, co
   // A depthwise kernel takes all channels as one group.
   const bool depthwise = weight.mode == ConvMode::kDepthwise;
   const int64_t n = depthwise ? g.out_channels : g.out_per_group();
-  const int64_t unit = depthwise ? kDepthwisePad : kGemmColumns;
+  const int64_t unit = depthwise ? kDepthwiseUnit : kGemmColumns;
   const int64_t padded_n = (n + unit - 1) / unit * unit;
   const int64_t groups = depthwise ? 1 : g.groups;
   ConvChannels c;

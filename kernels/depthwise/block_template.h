@@ -2,346 +2,276 @@
 /// The depthwise micro-kernel, written once for the x86 ISAs; each file includes it with its own
 /// Dot.
 ///
-/// A chunk is 4 vectors of bytes' worth of channels. Interleaving four lines gives 4 vectors;
-/// vector j holds, in its 128-bit lane l, the channels 16 l + 4 j + 0..3, each as 4 bytes of the
-/// four lines. Weights and per-channel floats are brought into that order once per block; packing
-/// the results to bytes restores the natural order.
+/// The lines are interleaved once; then each unit of 16 channels of each output row is one walk
+/// along its columns, with the weights in registers.
 #pragma once
 
-#include <cstring>
-
-#include "kernels/depthwise/block.h"
+#include "kernels/depthwise/columns.h"
+#include "kernels/depthwise/sliding.h"
 #include "kernels/epilogue_apply.h"
 #include "kernels/to_bytes.h"
-#include "kernels/unroll.h"
 
 namespace ipex_quant::kernels {
 namespace {
 
-constexpr int64_t kChunk = 4 * kLanes;
-constexpr int64_t kVectorBytes = 4 * kLanes;
-constexpr int64_t kColumnBytes = 4 * kVectorBytes;
+/// Vectors of a unit, and pixels that are computed together.
+constexpr int kVectors = static_cast<int>(kDepthwiseUnit) / kLanes;
+constexpr int kPixels = kVectors == 1 ? 4 : 2;
 
-/// A byte in each place of a 32-bit word.
-inline int32_t four_bytes(uint8_t byte) { return static_cast<int32_t>(byte * 0x01010101U); }
+/// One unit of one output row.
+struct UnitRow {
+  const uint8_t* columns;  ///< interleaved, of this unit
+  const int8_t* weight;    ///< [row group][kernel column][16][4]
+  const int32_t* start;
+  const float* scale;
+  const float* bias;
+  const EpiloguePlan* epilogue;
+  void* out;           ///< first pixel: u8, or f32 when the epilogue comes later
+  int64_t out_stride;  ///< elements from pixel to pixel
+  int64_t pixels;
+  int64_t channels;  ///< 1..16
+  int64_t row_groups, kernel_columns, stride, dilation;
+};
 
 #if defined(__AVX512F__)
 
-constexpr bool kMasked = true;  ///< a part of a vector is stored without a call
-
-inline I32 load_bytes(const uint8_t* p, int64_t count) {
-  if (count == kChunk) return {_mm512_loadu_si512(p)};
-  return {_mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - count), p)};
+inline IQ_INLINE void store_some16(uint8_t* out, __m128i bytes, int64_t count) {
+  if (count == 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+  _mm_mask_storeu_epi8(out, static_cast<__mmask16>(0xffff >> (16 - count)), bytes);
 }
-inline I32 unpack_low8(I32 a, I32 b) { return {_mm512_unpacklo_epi8(a.v, b.v)}; }
-inline I32 unpack_high8(I32 a, I32 b) { return {_mm512_unpackhi_epi8(a.v, b.v)}; }
-inline I32 unpack_low16(I32 a, I32 b) { return {_mm512_unpacklo_epi16(a.v, b.v)}; }
-inline I32 unpack_high16(I32 a, I32 b) { return {_mm512_unpackhi_epi16(a.v, b.v)}; }
 
-/// Four rounded, interleaved vectors as bytes in natural order.
-inline IQ_INLINE void store_chunk(uint8_t* out, const I32 (&t)[4], const ToBytes& to,
-                                  int64_t count) {
+/// Stores `pixels` pixels of rounded results as bytes.
+inline IQ_INLINE void store_pixels(const UnitRow& row, uint8_t* out, const I32 (&t)[4][1],
+                                   const ToBytes& to, int64_t pixels) {
   const __m512i z = _mm512_set1_epi16(static_cast<int16_t>(to.zero_point));
-  const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(t[0].v, t[1].v), z);
-  const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(t[2].v, t[3].v), z);
-  __m512i bytes = _mm512_packus_epi16(low, high);
+  const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(t[0][0].v, t[1][0].v), z);
+  const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(t[2][0].v, t[3][0].v), z);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
   bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(to.low)));
   bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(to.high)));
-  if (count == kChunk) {
-    _mm512_storeu_si512(out, bytes);
-  } else {
-    _mm512_mask_storeu_epi8(out, ~uint64_t{0} >> (64 - count), bytes);
-  }
+  const int64_t n = row.channels;
+  store_some16(out, _mm512_castsi512_si128(bytes), n);
+  if (pixels > 1) store_some16(out + row.out_stride, _mm512_extracti32x4_epi32(bytes, 1), n);
+  if (pixels > 2) store_some16(out + 2 * row.out_stride, _mm512_extracti32x4_epi32(bytes, 2), n);
+  if (pixels > 3) store_some16(out + 3 * row.out_stride, _mm512_extracti32x4_epi32(bytes, 3), n);
 }
 
 #else
 
-constexpr bool kMasked = false;
-
-inline I32 load_bytes(const uint8_t* p, int64_t count) {
-  if (count == kChunk) return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
-  uint8_t buffer[kChunk] = {};
-  std::memcpy(buffer, p, static_cast<size_t>(count));
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(buffer))};
-}
-inline I32 unpack_low8(I32 a, I32 b) { return {_mm256_unpacklo_epi8(a.v, b.v)}; }
-inline I32 unpack_high8(I32 a, I32 b) { return {_mm256_unpackhi_epi8(a.v, b.v)}; }
-inline I32 unpack_low16(I32 a, I32 b) { return {_mm256_unpacklo_epi16(a.v, b.v)}; }
-inline I32 unpack_high16(I32 a, I32 b) { return {_mm256_unpackhi_epi16(a.v, b.v)}; }
-
-inline IQ_INLINE void store_chunk(uint8_t* out, const I32 (&t)[4], const ToBytes& to, int64_t) {
+inline IQ_INLINE void store_pixels(const UnitRow& row, uint8_t* out, const I32 (&t)[2][2],
+                                   const ToBytes& to, int64_t pixels) {
   const __m256i z = _mm256_set1_epi16(static_cast<int16_t>(to.zero_point));
-  const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(t[0].v, t[1].v), z);
-  const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(t[2].v, t[3].v), z);
-  __m256i bytes = _mm256_packus_epi16(low, high);
+  // packs works within 128-bit halves: channels 0-3 and 8-11 of both pixels, then 4-7 and 12-15.
+  const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(t[0][0].v, t[0][1].v), z);
+  const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(t[1][0].v, t[1][1].v), z);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
   bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(to.low)));
   bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(to.high)));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
+  if (row.channels == 16) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
+    if (pixels > 1) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + row.out_stride),
+                       _mm256_extracti128_si256(bytes, 1));
+    }
+    return;
+  }
+  uint8_t buffer[32];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(buffer), bytes);
+  for (int64_t p = 0; p < pixels; ++p) {
+    std::memcpy(out + p * row.out_stride, buffer + p * 16, static_cast<size_t>(row.channels));
+  }
 }
 
 #endif
 
-/// Brings kChunk words (4 bytes per channel) from natural into interleaved order.
-inline void permute_chunk(const void* src, void* dst) {
-  for (int64_t j = 0; j < 4; ++j) {
-    for (int64_t lane = 0; lane < kChunk / 16; ++lane) {
-      std::memcpy(static_cast<char*>(dst) + j * kVectorBytes + lane * 16,
-                  static_cast<const char*>(src) + (16 * lane + 4 * j) * 4, 16);
-    }
+/// sum * scale + bias, as bytes or as floats.
+template <bool Bytes>
+inline IQ_INLINE void finish(const UnitRow& row, const I32 (&acc)[kPixels][kVectors],
+                             const ToBytes& to, int64_t first, int64_t pixels) {
+  const auto scaled = [&](auto p, auto v) IQ_INLINE {
+    return fma(to_float(acc[p][v]), load(row.scale + v * kLanes), load(row.bias + v * kLanes));
+  };
+  if constexpr (Bytes) {
+    I32 t[kPixels][kVectors];
+    unroll<kPixels>([&](auto p) IQ_INLINE {
+      unroll<kVectors>([&](auto v) IQ_INLINE { t[p][v] = to.round(scaled(p, v)); });
+    });
+    store_pixels(row, static_cast<uint8_t*>(row.out) + first * row.out_stride, t, to, pixels);
+  } else {
+    float* out = static_cast<float*>(row.out) + first * row.out_stride;
+    unroll<kPixels>([&](auto p) IQ_INLINE {
+      if (p >= pixels) return;
+      unroll<kVectors>(
+          [&](auto v) IQ_INLINE { store(out + p * row.out_stride + v * kLanes, scaled(p, v)); });
+    });
   }
 }
 
-/// Any epilogue of `pixels` pixels, whose results `words` are in interleaved order. It is one call
-/// for all: values that live across a call cannot stay in registers.
-__attribute__((noinline)) void finish_pixels(const DepthwiseBlock& b, const float* words,
-                                             int64_t pixel, int pixels) {
-  const EpiloguePlan& plan = *b.epilogue;
-  for (const int64_t end = pixel + pixels; pixel < end; ++pixel, words += kChunk) {
-    alignas(64) float y[kChunk];
-    for (int64_t j = 0; j < 4; ++j) {
-      for (int64_t lane = 0; lane < kChunk / 16; ++lane) {
-        std::memcpy(y + 16 * lane + 4 * j, words + j * kLanes + lane * 4, 16);
-      }
-    }
-    const int64_t at = pixel * b.dst_stride + b.col;
-    void* out = plan.chain.quantize ? static_cast<void*>(static_cast<uint8_t*>(b.dst) + at)
-                                    : static_cast<void*>(static_cast<float*>(b.dst) + at);
-    finish_row(plan, y, b.channels, pixel, b.col, out);
-  }
-}
-
-/// The block's constants in interleaved order, and the columns that are interleaved at the moment.
-struct Workspace {
-  uint8_t* weight;  ///< [row group][kernel column] vectors
-  uint8_t* start;
-  uint8_t* scale;
-  uint8_t* bias;
-  uint8_t* columns;  ///< [column][row group]
-};
-
-inline Workspace prepare(const DepthwiseBlock& b) {
-  Workspace w;
-  w.weight = b.workspace;
-  w.start = w.weight + b.row_groups * b.columns * kColumnBytes;
-  w.scale = w.start + kColumnBytes;
-  w.bias = w.scale + kColumnBytes;
-  w.columns = w.bias + kColumnBytes;
-  for (int64_t i = 0; i < b.row_groups * b.columns; ++i) {
-    permute_chunk(b.weight + i * b.weight_step, w.weight + i * kColumnBytes);
-  }
-  permute_chunk(b.start, w.start);
-  permute_chunk(b.scale, w.scale);
-  permute_chunk(b.bias, w.bias);
-  return w;
-}
-
-inline void store_bytes(uint8_t* p, I32 x) { store(reinterpret_cast<int32_t*>(p), x); }
-
-/// Four lines of bytes become four vectors of words with one byte of each line.
-inline IQ_INLINE void interleave(I32 (&x)[4]) {
-  const I32 low01 = unpack_low8(x[0], x[1]);
-  const I32 high01 = unpack_high8(x[0], x[1]);
-  const I32 low23 = unpack_low8(x[2], x[3]);
-  const I32 high23 = unpack_high8(x[2], x[3]);
-  x[0] = unpack_low16(low01, low23);
-  x[1] = unpack_high16(low01, low23);
-  x[2] = unpack_low16(high01, high23);
-  x[3] = unpack_high16(high01, high23);
-}
-
-/// Interleaves `count` columns of the lines, from column `first` (which may lie beside the line).
-inline void fill_columns(const DepthwiseBlock& b, const uint8_t* const* lines, const int64_t* steps,
-                         int64_t first, int64_t count, uint8_t* out) {
-  const int64_t left = first < 0 ? (-first < count ? -first : count) : 0;
-  const int64_t end = b.width - first;
-  const int64_t right = end < left ? left : end < count ? end : count;
-  const I32 border = set1i(four_bytes(b.zero_point));
-  const int64_t step = b.row_groups * kColumnBytes;
-  for (int64_t g = 0; g < b.row_groups; ++g) {
-    uint8_t* to = out + g * kColumnBytes;
-    for (int64_t i = 0; i < left; ++i, to += step) {
-      unroll<4>([&](auto j) IQ_INLINE { store_bytes(to + j * kVectorBytes, border); });
-    }
-    const int64_t* s = steps + 4 * g;
-    const uint8_t* p0 = lines[4 * g] + (first + left) * s[0];
-    const uint8_t* p1 = lines[4 * g + 1] + (first + left) * s[1];
-    const uint8_t* p2 = lines[4 * g + 2] + (first + left) * s[2];
-    const uint8_t* p3 = lines[4 * g + 3] + (first + left) * s[3];
-    for (int64_t i = left; i < right; ++i, to += step) {
-      I32 x[4] = {load_bytes(p0, b.channels), load_bytes(p1, b.channels),
-                  load_bytes(p2, b.channels), load_bytes(p3, b.channels)};
-      interleave(x);
-      unroll<4>([&](auto j) IQ_INLINE { store_bytes(to + j * kVectorBytes, x[j]); });
-      p0 += s[0];
-      p1 += s[1];
-      p2 += s[2];
-      p3 += s[3];
-    }
-    for (int64_t i = right; i < count; ++i, to += step) {
-      unroll<4>([&](auto j) IQ_INLINE { store_bytes(to + j * kVectorBytes, border); });
-    }
-  }
-}
-
-/// sum * scale + bias.
-inline IQ_INLINE F32 scaled(I32 sum, const float* scale, const float* bias) {
-  return fma(to_float(sum), load(scale), load(bias));
-}
-
-/// PX output pixels; the first reads from `columns` on.
-template <class Dot, int PX>
-inline void multiply(const DepthwiseBlock& b, const Workspace& w, const uint8_t* columns,
-                     int64_t dst_row) {
-  I32 acc[PX][4];
-  unroll<4>([&](auto j) IQ_INLINE {
-    const I32 start = load(reinterpret_cast<const int32_t*>(w.start + j * kVectorBytes));
-    unroll<PX>([&](auto p) IQ_INLINE { acc[p][j] = start; });
+inline IQ_INLINE void begin(const UnitRow& row, I32 (&acc)[kPixels][kVectors]) {
+  unroll<kVectors>([&](auto v) IQ_INLINE {
+    const I32 start = load(row.start + v * kLanes);
+    unroll<kPixels>([&](auto p) IQ_INLINE { acc[p][v] = start; });
   });
-  const int64_t column_step = b.row_groups * kColumnBytes;
-  const int64_t pixel_step = b.stride * column_step;
-  const uint8_t* weight = w.weight;
-  for (int64_t g = 0; g < b.row_groups; ++g) {
-    const uint8_t* from = columns + g * kColumnBytes;
-    for (int64_t x = 0; x < b.columns; ++x) {
-      typename Dot::B k[4];
-      unroll<4>([&](auto j) IQ_INLINE {
-        k[j] = Dot::load_b(reinterpret_cast<const int8_t*>(weight + j * kVectorBytes));
+}
+
+inline IQ_INLINE I32 load_words(const uint8_t* p) {
+  return load(reinterpret_cast<const int32_t*>(p));
+}
+
+/// A kernel of KX columns and at most 4 * G rows, without dilation along the width: the tile is
+/// unrolled, each interleaved column is read once for all pixels that it belongs to.
+template <class Dot, int KX, int G, int Stride, bool Bytes>
+__attribute__((noinline)) void multiply_row(const UnitRow& row) {
+  typename Dot::B weight[G][KX][kVectors];
+  unroll<G>([&](auto g) IQ_INLINE {
+    unroll<KX>([&](auto x) IQ_INLINE {
+      unroll<kVectors>([&](auto v) IQ_INLINE {
+        weight[g][x][v] = Dot::load_b(row.weight + (g * KX + x) * kUnitBytes + v * kLanes * 4);
       });
-      weight += kColumnBytes;
-      unroll<PX>([&](auto p) IQ_INLINE {
-        unroll<4>([&](auto j) IQ_INLINE {
-          const I32 bytes =
-              load(reinterpret_cast<const int32_t*>(from + p * pixel_step + j * kVectorBytes));
-          Dot::dot(acc[p][j], Dot::make_a(bytes), k[j]);
+    });
+  });
+  const ToBytes to(*row.epilogue);
+  const uint8_t* from = row.columns;
+  for (int64_t i = 0; i < row.pixels; i += kPixels, from += kPixels * Stride * G * kUnitBytes) {
+    I32 acc[kPixels][kVectors];
+    begin(row, acc);
+    I32 more[kPixels][kVectors];  // a second chain of sums: one is bound by its latency
+    if constexpr (G > 1) {
+      unroll<kPixels>([&](auto p) IQ_INLINE {
+        unroll<kVectors>([&](auto v) IQ_INLINE { more[p][v] = set1i(0); });
+      });
+    }
+    unroll<(kPixels - 1) * Stride + KX>([&](auto c) IQ_INLINE {
+      unroll<G>([&](auto g) IQ_INLINE {
+        unroll<kVectors>([&](auto v) IQ_INLINE {
+          const auto a = Dot::make_a(load_words(from + (c * G + g) * kUnitBytes + v * kLanes * 4));
+          unroll<kPixels>([&](auto p) IQ_INLINE {
+            constexpr int x = decltype(c){} - decltype(p){} * Stride;
+            if constexpr (x >= 0 && x < KX) {
+              Dot::dot(g == 0 ? acc[p][v] : more[p][v], a, weight[g][x][v]);
+            }
+          });
         });
       });
-      from += b.dilation * column_step;
-    }
-  }
-
-  const EpiloguePlan& plan = *b.epilogue;
-  const auto* scale = reinterpret_cast<const float*>(w.scale);
-  const auto* bias = reinterpret_cast<const float*>(w.bias);
-  const bool direct = kMasked || b.channels == kChunk;
-  if (direct && plan.form == EpilogueForm::kQuantize) {
-    const ToBytes to(plan);
-    uint8_t* out = static_cast<uint8_t*>(b.dst) + dst_row * b.dst_stride + b.col;
-    unroll<PX>([&](auto p) IQ_INLINE {
-      I32 t[4];
-      unroll<4>([&](auto j) IQ_INLINE {
-        t[j] = to.round(scaled(acc[p][j], scale + j * kLanes, bias + j * kLanes));
+    });
+    if constexpr (G > 1) {
+      unroll<kPixels>([&](auto p) IQ_INLINE {
+        unroll<kVectors>([&](auto v) IQ_INLINE { acc[p][v] = add(acc[p][v], more[p][v]); });
       });
-      store_chunk(out + p * b.dst_stride, t, to, b.channels);
-    });
-  } else {
-    alignas(64) float words[PX][kChunk];
-    unroll<PX>([&](auto p) IQ_INLINE {
-      unroll<4>([&](auto j) IQ_INLINE {
-        store(&words[p][j * kLanes], scaled(acc[p][j], scale + j * kLanes, bias + j * kLanes));
-      });
-    });
-    finish_pixels(b, words[0], dst_row, PX);
-  }
-}
-
-template <class Dot, int PX>
-__attribute__((noinline)) void multiply_some(const DepthwiseBlock& b, const Workspace& w,
-                                             const uint8_t* columns, int64_t dst_row, int pixels) {
-  if (pixels == PX) return multiply<Dot, PX>(b, w, columns, dst_row);
-  if constexpr (PX > 1) multiply_some<Dot, PX - 1>(b, w, columns, dst_row, pixels);
-}
-
-/// One output row of a kernel of three columns and at most four rows, stride 1 or 2, bytes out: the
-/// interleaved columns stay in registers and move on with the pixel.
-template <class Dot, int Stride, bool Whole>
-__attribute__((noinline)) void multiply_row3(const DepthwiseBlock& b, const Workspace& w,
-                                             const uint8_t* const* lines, const int64_t* steps,
-                                             int64_t dst_row) {
-  const auto* scale = reinterpret_cast<const float*>(w.scale);
-  const auto* bias = reinterpret_cast<const float*>(w.bias);
-  const auto* start = reinterpret_cast<const int32_t*>(w.start);
-  const auto* weight = reinterpret_cast<const int8_t*>(w.weight);
-  const int64_t channels = Whole ? kChunk : b.channels;
-  const ToBytes to(*b.epilogue);
-  const I32 border = set1i(four_bytes(b.zero_point));
-  int64_t at = -b.pad;
-  const int64_t width = b.width;
-  const uint8_t* p[4] = {lines[0] + at * steps[0], lines[1] + at * steps[1],
-                         lines[2] + at * steps[2], lines[3] + at * steps[3]};
-  const int64_t step[4] = {steps[0], steps[1], steps[2], steps[3]};
-  const auto column = [&](I32(&x)[4]) IQ_INLINE {
-    if (at >= 0 && at < width) {
-      unroll<4>([&](auto j) IQ_INLINE { x[j] = load_bytes(p[j], channels); });
-      interleave(x);
-    } else {
-      unroll<4>([&](auto j) IQ_INLINE { x[j] = border; });
     }
-    ++at;
-    unroll<4>([&](auto j) IQ_INLINE { p[j] += step[j]; });
-  };
-  uint8_t* out = static_cast<uint8_t*>(b.dst) + dst_row * b.dst_stride + b.col;
-  I32 first[4], second[4], third[4];
-  column(first);
-  if (Stride == 1) column(second);
-  for (int64_t i = 0; i < b.out_width; ++i, out += b.dst_stride) {
-    if (Stride == 2) column(second);
-    column(third);
-    I32 t[4];
-    unroll<4>([&](auto j) IQ_INLINE {
-      const int8_t* k = weight + j * kVectorBytes;
-      I32 acc = load(start + j * kLanes);
-      Dot::dot(acc, Dot::make_a(first[j]), k);
-      Dot::dot(acc, Dot::make_a(second[j]), k + kColumnBytes);
-      Dot::dot(acc, Dot::make_a(third[j]), k + 2 * kColumnBytes);
-      t[j] = to.round(scaled(acc, scale + j * kLanes, bias + j * kLanes));
-    });
-    store_chunk(out, t, to, channels);
-    unroll<4>([&](auto j) IQ_INLINE {
-      first[j] = Stride == 1 ? second[j] : third[j];
-      second[j] = third[j];
-    });
+    const int64_t left = row.pixels - i;
+    finish<Bytes>(row, acc, to, i, left < kPixels ? left : kPixels);
   }
 }
 
-/// The function for rows of a block.
-template <class Dot, bool Whole>
-inline auto row3_function(int64_t stride) {
-  return stride == 1 ? multiply_row3<Dot, 1, Whole> : multiply_row3<Dot, 2, Whole>;
-}
-
-/// PX: most output pixels whose sums fit into registers.
-template <class Dot, int PX>
-inline void depthwise_block(const DepthwiseBlock& b) {
-  const Workspace w = prepare(b);
-  const bool direct = b.epilogue->form == EpilogueForm::kQuantize && b.row_groups == 1 &&
-                      b.columns == 3 && b.dilation == 1 && b.stride <= 2 &&
-                      (kMasked || b.channels == kChunk);
-  if (direct) {
-    const auto run = b.channels == kChunk ? row3_function<Dot, true>(b.stride)
-                                          : row3_function<Dot, !kMasked>(b.stride);
-    for (int64_t row = 0; row < b.out_rows; ++row) {
-      run(b, w, b.lines + row * 4, b.line_step + row * 4, b.dst_row + row * b.out_width);
-    }
-    return;
-  }
-  const int64_t span = (b.columns - 1) * b.dilation + 1;
-  const int64_t kept = depthwise_columns(kChunk, b.row_groups, span);
-  const int64_t segment = (kept - span) / b.stride + 1;  // output pixels
-  for (int64_t row = 0; row < b.out_rows; ++row) {
-    const uint8_t* const* lines = b.lines + row * 4 * b.row_groups;
-    const int64_t* steps = b.line_step + row * 4 * b.row_groups;
-    for (int64_t x = 0; x < b.out_width; x += segment) {
-      const int64_t count = b.out_width - x < segment ? b.out_width - x : segment;
-      fill_columns(b, lines, steps, x * b.stride - b.pad, (count - 1) * b.stride + span, w.columns);
-      const int64_t tiles = (count + PX - 1) / PX;
-      for (int64_t i = 0; i < tiles; ++i) {
-        const int64_t at = count * i / tiles;
-        const int64_t end = count * (i + 1) / tiles;
-        multiply_some<Dot, PX>(b, w, w.columns + at * b.stride * b.row_groups * kColumnBytes,
-                               b.dst_row + row * b.out_width + x + at, static_cast<int>(end - at));
+/// Any kernel.
+template <class Dot, bool Bytes>
+__attribute__((noinline)) void multiply_any(const UnitRow& row) {
+  const ToBytes to(*row.epilogue);
+  const int64_t column_step = row.row_groups * kUnitBytes;
+  const int64_t pixel_step = row.stride * column_step;
+  const uint8_t* from = row.columns;
+  for (int64_t i = 0; i < row.pixels; i += kPixels, from += kPixels * pixel_step) {
+    I32 acc[kPixels][kVectors];
+    begin(row, acc);
+    const int8_t* weight = row.weight;
+    for (int64_t g = 0; g < row.row_groups; ++g) {
+      const uint8_t* column = from + g * kUnitBytes;
+      for (int64_t x = 0; x < row.kernel_columns; ++x) {
+        unroll<kVectors>([&](auto v) IQ_INLINE {
+          const typename Dot::B k = Dot::load_b(weight + v * kLanes * 4);
+          unroll<kPixels>([&](auto p) IQ_INLINE {
+            Dot::dot(acc[p][v], Dot::make_a(load_words(column + p * pixel_step + v * kLanes * 4)),
+                     k);
+          });
+        });
+        weight += kUnitBytes;
+        column += row.dilation * column_step;
       }
     }
+    const int64_t left = row.pixels - i;
+    finish<Bytes>(row, acc, to, i, left < kPixels ? left : kPixels);
   }
+}
+
+using RowFunction = void (*)(const UnitRow& row);
+
+template <class Dot, bool Bytes>
+inline RowFunction row_function(const DepthwiseBlock& b) {
+  if (b.dilation == 1 && b.columns == 3 && b.row_groups == 1) {
+    if (b.stride == 1) return multiply_row<Dot, 3, 1, 1, Bytes>;
+    if (b.stride == 2) return multiply_row<Dot, 3, 1, 2, Bytes>;
+  }
+  if (b.dilation == 1 && b.columns == 5 && b.row_groups == 2) {
+    if (b.stride == 1) return multiply_row<Dot, 5, 2, 1, Bytes>;
+    if (b.stride == 2) return multiply_row<Dot, 5, 2, 2, Bytes>;
+  }
+  return multiply_any<Dot, Bytes>;
+}
+
+/// Any epilogue of results that stand as [pixel][kDepthwiseChunk].
+inline void finish_pixels(const DepthwiseBlock& b, const float* words, int64_t pixel,
+                          int64_t pixels) {
+  const EpiloguePlan& plan = *b.epilogue;
+  for (int64_t i = 0; i < pixels; ++i, words += kDepthwiseChunk) {
+    alignas(64) float y[kDepthwiseChunk];
+    std::memcpy(y, words, sizeof y);
+    const int64_t at = (pixel + i) * b.dst_stride + b.col;
+    void* out = plan.chain.quantize ? static_cast<void*>(static_cast<uint8_t*>(b.dst) + at)
+                                    : static_cast<void*>(static_cast<float*>(b.dst) + at);
+    finish_row(plan, y, b.channels, pixel + i, b.col, out);
+  }
+}
+
+/// The channels from `channel` of the block on.
+template <class Dot>
+inline void multiply_units(const DepthwiseBlock& b, int64_t channel) {
+  const bool bytes = b.epilogue->form == EpilogueForm::kQuantize;
+  const RowFunction run = bytes ? row_function<Dot, true>(b) : row_function<Dot, false>(b);
+  const int64_t span = (b.columns - 1) * b.dilation + 1;
+  const DepthwiseSegment segment = depthwise_segment(b.row_groups, span, b.stride, b.out_width);
+  const int64_t unit_step = segment.columns * b.row_groups * kUnitBytes;
+  const int64_t weight_step = b.row_groups * b.columns * kUnitBytes;
+  auto* words =
+      reinterpret_cast<float*>(b.workspace + kDepthwiseChunk / kDepthwiseUnit * unit_step);
+  UnitRow row;
+  row.epilogue = b.epilogue;
+  row.row_groups = b.row_groups;
+  row.kernel_columns = b.columns;
+  row.stride = b.stride;
+  row.dilation = b.dilation;
+  row.out_stride = bytes ? b.dst_stride : kDepthwiseChunk;
+  for (int64_t x = 0; x < b.out_width; x += segment.pixels) {
+    const int64_t left = b.out_width - x;
+    row.pixels = left < segment.pixels ? left : segment.pixels;
+    fill_columns(b, channel, x * b.stride - b.pad, (row.pixels - 1) * b.stride + span, unit_step,
+                 b.workspace);
+    for (int64_t r = 0; r < b.rows; ++r) {
+      const int64_t pixel = b.dst_row + r * b.out_width + x;
+      for (int64_t c = channel; c < b.channels; c += kDepthwiseUnit) {
+        const int64_t unit = c / kDepthwiseUnit;
+        row.columns = b.workspace + (c - channel) / kDepthwiseUnit * unit_step;
+        row.weight = b.weight + (unit * b.share + r) * weight_step;
+        row.start = b.start + c;
+        row.scale = b.scale + c;
+        row.bias = b.bias + c;
+        row.channels = b.channels - c < kDepthwiseUnit ? b.channels - c : kDepthwiseUnit;
+        row.out = bytes ? static_cast<void*>(static_cast<uint8_t*>(b.dst) + pixel * b.dst_stride +
+                                             b.col + c)
+                        : static_cast<void*>(words + c);
+        run(row);
+      }
+      if (!bytes) finish_pixels(b, words, pixel, row.pixels);
+    }
+  }
+}
+
+template <class Dot>
+inline void depthwise_block(const DepthwiseBlock& b) {
+  const int64_t done = can_slide(b) ? slide_block<Dot>(b) : 0;
+  if (done < b.channels) multiply_units<Dot>(b, done);
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 /// Depthwise convolutions: every output channel reads one input channel.
 ///
 /// Four taps above each other are interleaved per channel, so that one multiply-add instruction
-/// sums them; the interleaved column serves every output pixel that reads it.
+/// sums them. Output rows whose taps lie in the same lines share the interleaved lines: a kernel of
+/// three rows would leave one of four lines unused, but with the weights moved down by one line it
+/// gives the next output row.
 #pragma once
 
 #include <cstdint>
@@ -14,25 +16,32 @@
 
 namespace ipex_quant::kernels {
 
-/// Per-channel arrays are padded to a multiple of this.
-constexpr int64_t kDepthwisePad = 64;
+/// Channels whose weights lie together; per-channel arrays are padded to a multiple of this.
+constexpr int64_t kDepthwiseUnit = 16;
 
-/// Weights as [row group][kernel column][padded channels][4]: four rows of the kernel side by side;
-/// rows count through depth and height. What is padded is zero.
+/// Weights as [unit][row of share][row group][kernel column][kDepthwiseUnit][4]: four lines side by
+/// side; the weights of row r of the share begin r * row_stride lines further down. What is padded
+/// is zero.
 struct DepthwiseWeight {
   int64_t channels = 0;  ///< of the output
-  int64_t rows = 0;      ///< kernel depth * kernel height
+  int64_t rows = 0;      ///< kernel depth * kernel height: rows count through depth and height
   int64_t columns = 0;   ///< kernel width
+  int64_t row_stride = 0;
+  int64_t share = 1;  ///< output rows that read the same row_groups() * 4 lines
   AlignedVector<int8_t> data;
   AlignedVector<int32_t> sums;  ///< [padded channels]
 
   int64_t row_groups() const { return (rows + 3) / 4; }
-  int64_t padded() const { return (channels + kDepthwisePad - 1) / kDepthwisePad * kDepthwisePad; }
+  int64_t padded() const {
+    return (channels + kDepthwiseUnit - 1) / kDepthwiseUnit * kDepthwiseUnit;
+  }
 };
 
-/// \param weight  [channels][rows][columns]
+/// \param weight      [channels][rows][columns]
+/// \param row_stride  lines between two output rows; 0 when their taps are not adjacent lines of
+///                    one image, so that no lines are shared
 DepthwiseWeight pack_depthwise_weight(const int8_t* weight, int64_t channels, int64_t rows,
-                                      int64_t columns);
+                                      int64_t columns, int64_t row_stride);
 
 /// One call. Sizes are {depth, height, width}; images have channels innermost.
 struct DepthwiseCall {

@@ -4,8 +4,8 @@
 
 namespace ipex_quant::kernels {
 
-void depthwise_u8s8s32_1x32_avx2(const DepthwiseBlock& block) {
-  depthwise_block<DotWidened, 1>(block);
+void depthwise_u8s8s32_2x16_avx2(const DepthwiseBlock& block) {
+  depthwise_block<DotWidened>(block);
 }
 
 }  // namespace ipex_quant::kernels

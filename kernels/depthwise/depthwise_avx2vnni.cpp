@@ -4,8 +4,8 @@
 
 namespace ipex_quant::kernels {
 
-void depthwise_u8s8s32_2x32_avx2vnni(const DepthwiseBlock& block) {
-  depthwise_block<DotVnni, 2>(block);
+void depthwise_u8s8s32_2x16_avx2vnni(const DepthwiseBlock& block) {
+  depthwise_block<DotVnni>(block);
 }
 
 }  // namespace ipex_quant::kernels

@@ -4,8 +4,8 @@
 
 namespace ipex_quant::kernels {
 
-void depthwise_u8s8s32_4x64_avx512(const DepthwiseBlock& block) {
-  depthwise_block<DotWidened, 4>(block);
+void depthwise_u8s8s32_4x16_avx512(const DepthwiseBlock& block) {
+  depthwise_block<DotWidened>(block);
 }
 
 }  // namespace ipex_quant::kernels

@@ -4,8 +4,8 @@
 
 namespace ipex_quant::kernels {
 
-void depthwise_u8s8s32_6x64_avx512vnni(const DepthwiseBlock& block) {
-  depthwise_block<DotVnni, 6>(block);
+void depthwise_u8s8s32_4x16_avx512vnni(const DepthwiseBlock& block) {
+  depthwise_block<DotVnni>(block);
 }
 
 }  // namespace ipex_quant::kernels

@@ -5,19 +5,20 @@
 namespace ipex_quant::kernels {
 
 void depthwise_u8s8s32_1x16_reference(const DepthwiseBlock& b) {
-  for (int64_t row = 0; row < b.out_rows; ++row) {
-    const uint8_t* const* lines = b.lines + row * 4 * b.row_groups;
-    const int64_t* steps = b.line_step + row * 4 * b.row_groups;
+  const int64_t per_row = b.row_groups * b.columns * kDepthwiseUnit * 4;
+  for (int64_t row = 0; row < b.rows; ++row) {
     for (int64_t ox = 0; ox < b.out_width; ++ox) {
-      float y[16] = {};
+      float y[kDepthwiseChunk] = {};
       for (int64_t c = 0; c < b.channels; ++c) {
+        const int8_t* unit = b.weight + (c / kDepthwiseUnit * b.share + row) * per_row;
         I32 acc = set1i(b.start[c]);
-        for (int64_t r = 0; r < 4 * b.row_groups; ++r) {
+        for (int64_t line = 0; line < 4 * b.row_groups; ++line) {
           for (int64_t kx = 0; kx < b.columns; ++kx) {
             const int64_t ix = ox * b.stride + kx * b.dilation - b.pad;
             const bool inside = ix >= 0 && ix < b.width;
-            const int32_t x = inside ? lines[r][ix * steps[r] + c] : b.zero_point;
-            const int32_t w = b.weight[(r / 4 * b.columns + kx) * b.weight_step + c * 4 + r % 4];
+            const int32_t x = inside ? b.lines[line][ix * b.line_step[line] + c] : b.zero_point;
+            const int64_t vector = line / 4 * b.columns + kx;
+            const int32_t w = unit[(vector * kDepthwiseUnit + c % kDepthwiseUnit) * 4 + line % 4];
             acc = add(acc, I32{x * w});
           }
         }

@@ -24,11 +24,14 @@ struct DotVnni {
   static void dot(I32& acc, A a, B b) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
   }
-  /// The same with weights that are used once: read by the instruction itself.
-  static void dot(I32& acc, A a, const int8_t* p) {
-    __asm__("vpdpbusd %2, %1, %0"
+  /// The same with weights that are used once: read by the instruction itself, from p + Offset. A
+  /// pointer for each would be more than there are registers.
+  template <int Offset>
+  static void dot_at(I32& acc, A a, const int8_t* p) {
+    __asm__("vpdpbusd %c3(%2), %1, %0"
             : "+v"(acc.v)
-            : "v"(a.v), "m"(*reinterpret_cast<const __m512i*>(p)));
+            : "v"(a.v), "r"(p), "i"(Offset),
+              "m"(*reinterpret_cast<const int8_t (*)[Offset + 64]>(p)));
   }
 #else
   static B load_b(const int8_t* p) {
@@ -37,10 +40,12 @@ struct DotVnni {
   static void dot(I32& acc, A a, B b) {
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc.v) : "x"(a.v), "x"(b.v));
   }
-  static void dot(I32& acc, A a, const int8_t* p) {
-    __asm__("%{vex%} vpdpbusd %2, %1, %0"
+  template <int Offset>
+  static void dot_at(I32& acc, A a, const int8_t* p) {
+    __asm__("%{vex%} vpdpbusd %c3(%2), %1, %0"
             : "+x"(acc.v)
-            : "x"(a.v), "m"(*reinterpret_cast<const __m256i*>(p)));
+            : "x"(a.v), "r"(p), "i"(Offset),
+              "m"(*reinterpret_cast<const int8_t (*)[Offset + 32]>(p)));
   }
 #endif
 };

@@ -23,6 +23,12 @@ CASES = {
     "5x5": depthwise(70, 5, 8, padding=2),
     "5x5_stride": depthwise(130, 5, 9, padding=2, stride=2),
     "7x7": depthwise(17, 7, 7, padding=3),
+    "7x7_stride": depthwise(70, 7, 13, padding=3, stride=2),
+    "9x9": depthwise(20, 9, 11, padding=4),
+    "stride_of_rows": Case((2, 80, 9, 8), (80, 1, 3, 3), [2, 1], [1, 1], [1, 1], groups=80),
+    "stride_of_columns": Case((2, 80, 8, 9), (80, 1, 3, 3), [1, 2], [1, 1], [1, 1], groups=80),
+    "stride_of_three": depthwise(40, 3, 11, stride=3),
+    "dilated_rows": Case((2, 70, 9, 9), (70, 1, 3, 3), [1, 1], [2, 1], [2, 1], groups=70),
     "2x2": depthwise(3, 2, 5),
     "1x1": depthwise(40, 1, 5),
     "dilated": depthwise(20, 3, 11, padding=3, dilation=3),
@@ -51,12 +57,16 @@ def test_cases(isa, name):
 @pytest.mark.parametrize("channels", [2, 15, 16, 31, 33, 48, 63, 65, 100, 128])
 def test_channel_edges(isa, channels):
     depthwise(channels, 3, 6, padding=1).check()
+    depthwise(channels, 3, 7, padding=1, stride=2).check()
+    depthwise(channels, 5, 6, padding=2).check()
 
 
+@pytest.mark.parametrize("channels", [16, 64, 100])
 @pytest.mark.parametrize("size", range(1, 15))
-def test_pixel_edges(isa, size):
-    depthwise(16, 3, size, padding=1).check()
-    depthwise(16, 3, size, padding=1, stride=2).check()
+def test_pixel_edges(isa, size, channels):
+    for kernel in (3, 5):
+        depthwise(channels, kernel, size, padding=kernel // 2).check()
+        depthwise(channels, kernel, size, padding=kernel // 2, stride=2).check()
 
 
 @pytest.mark.parametrize("zero_point", [0, 255])

@@ -1,0 +1,264 @@
+/// \file
+/// Kernels of three columns and at most four lines, bytes out: the interleaved columns stay in
+/// registers and move on with the pixel, and serve two output rows where the stride is 1.
+///
+/// Include it from ISA files only.
+#pragma once
+
+#include "kernels/depthwise/columns.h"
+#include "kernels/simd.h"
+#include "kernels/to_bytes.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+/// Channels of four vectors of words: as many bytes as a register has.
+constexpr int64_t kStrip = 4 * kLanes;
+
+#if defined(__AVX512F__)
+
+constexpr bool kMasked = true;  ///< a part of a register is loaded and stored without a call
+
+inline IQ_INLINE I32 load_strip(const uint8_t* p, int64_t count) {
+  if (count == kStrip) return {_mm512_loadu_si512(p)};
+  return {_mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - count), p)};
+}
+
+/// Four lines become NV vectors of words, in the order of the channels: unpacking works within 128
+/// bits, so word l of each quarter goes to quarter l beforehand.
+template <int NV>
+inline IQ_INLINE void interleave_strip(const I32 (&lines)[4], I32 (&x)[NV]) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i p[4];
+  unroll<4>([&](auto i) IQ_INLINE { p[i] = _mm512_permutexvar_epi32(order, lines[i].v); });
+  const __m512i low01 = _mm512_unpacklo_epi8(p[0], p[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(p[2], p[3]);
+  x[0] = {_mm512_unpacklo_epi16(low01, low23)};
+  if constexpr (NV > 1) x[1] = {_mm512_unpackhi_epi16(low01, low23)};
+  if constexpr (NV > 2) {
+    const __m512i high01 = _mm512_unpackhi_epi8(p[0], p[1]);
+    const __m512i high23 = _mm512_unpackhi_epi8(p[2], p[3]);
+    x[2] = {_mm512_unpacklo_epi16(high01, high23)};
+    if constexpr (NV > 3) x[3] = {_mm512_unpackhi_epi16(high01, high23)};
+  }
+}
+
+/// How words become bytes, in registers.
+struct Packer {
+  __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i zero_point, low, high;
+
+  explicit IQ_INLINE Packer(const ToBytes& to)
+      : zero_point(_mm512_set1_epi16(static_cast<int16_t>(to.zero_point))),
+        low(_mm512_set1_epi8(static_cast<char>(to.low))),
+        high(_mm512_set1_epi8(static_cast<char>(to.high))) {}
+
+  IQ_INLINE __m512i operator()(I32 a, I32 b, I32 c, I32 d) const {
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), zero_point);
+    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c.v, d.v), zero_point);
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
+    return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+  }
+  IQ_INLINE __m512i operator()(I32 a, I32 b) const {
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), zero_point);
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, ab));
+    return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+  }
+};
+
+/// Stores one pixel of each row; rows of at most two vectors share the packing.
+template <int NV, int Rows>
+inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows][NV],
+                                  const Packer& pack, int64_t count) {
+  constexpr int kLast = NV - 1;
+  if constexpr (NV > 2) {
+    unroll<Rows>([&](auto r) IQ_INLINE {
+      const __m512i bytes = pack(t[r][0], t[r][1], t[r][2], t[r][kLast]);
+      if (NV == 4 && count == kStrip) {
+        _mm512_storeu_si512(out[r], bytes);
+      } else {
+        _mm512_mask_storeu_epi8(out[r], ~uint64_t{0} >> (64 - count), bytes);
+      }
+    });
+  } else {
+    const __m512i bytes = Rows == 1
+                              ? pack(t[0][0], t[0][kLast])
+                              : pack(t[0][0], t[0][kLast], t[Rows - 1][0], t[Rows - 1][kLast]);
+    const __m256i low = _mm512_castsi512_si256(bytes);
+    const auto mask = static_cast<__mmask32>(~uint32_t{0} >> (32 - count));
+    if (count == 32) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out[0]), low);
+    } else {
+      _mm256_mask_storeu_epi8(out[0], mask, low);
+    }
+    if constexpr (Rows > 1) {
+      const __m256i high = _mm512_extracti64x4_epi64(bytes, 1);
+      if (count == 32) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out[1]), high);
+      } else {
+        _mm256_mask_storeu_epi8(out[1], mask, high);
+      }
+    }
+  }
+}
+
+#else
+
+constexpr bool kMasked = false;
+
+inline IQ_INLINE I32 load_strip(const uint8_t* p, int64_t) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+
+template <int NV>
+inline IQ_INLINE void interleave_strip(const I32 (&lines)[4], I32 (&x)[NV]) {
+  static_assert(NV == 4, "whole registers only");
+  const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  __m256i p[4];
+  unroll<4>([&](auto i) IQ_INLINE { p[i] = _mm256_permutevar8x32_epi32(lines[i].v, order); });
+  const __m256i low01 = _mm256_unpacklo_epi8(p[0], p[1]);
+  const __m256i high01 = _mm256_unpackhi_epi8(p[0], p[1]);
+  const __m256i low23 = _mm256_unpacklo_epi8(p[2], p[3]);
+  const __m256i high23 = _mm256_unpackhi_epi8(p[2], p[3]);
+  x[0] = {_mm256_unpacklo_epi16(low01, low23)};
+  x[1] = {_mm256_unpackhi_epi16(low01, low23)};
+  x[2] = {_mm256_unpacklo_epi16(high01, high23)};
+  x[3] = {_mm256_unpackhi_epi16(high01, high23)};
+}
+
+struct Packer {
+  __m256i zero_point, low, high;
+
+  explicit IQ_INLINE Packer(const ToBytes& to)
+      : zero_point(_mm256_set1_epi16(static_cast<int16_t>(to.zero_point))),
+        low(_mm256_set1_epi8(static_cast<char>(to.low))),
+        high(_mm256_set1_epi8(static_cast<char>(to.high))) {}
+};
+
+template <int NV, int Rows>
+inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows][NV],
+                                  const Packer& pack, int64_t) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  unroll<Rows>([&](auto r) IQ_INLINE {
+    const __m256i ab = _mm256_packs_epi32(t[r][0].v, t[r][1].v);
+    const __m256i cd = _mm256_packs_epi32(t[r][2].v, t[r][3].v);
+    const __m256i words = _mm256_packus_epi16(_mm256_adds_epi16(ab, pack.zero_point),
+                                              _mm256_adds_epi16(cd, pack.zero_point));
+    const __m256i bytes = _mm256_permutevar8x32_epi32(words, order);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out[r]),
+                        _mm256_min_epu8(_mm256_max_epu8(bytes, pack.low), pack.high));
+  });
+}
+
+#endif
+
+/// `Rows` output rows of `count` channels from `first` of the block on, NV vectors of words.
+template <class Dot, int NV, int Rows, int Stride>
+__attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int64_t count) {
+  constexpr int kShare = Stride == 1 ? 2 : 1;  // as pack_depthwise_weight() does
+  constexpr int kRowBytes = 3 * kUnitBytes;
+  constexpr int kVectorsOfUnit = static_cast<int>(kDepthwiseUnit) / kLanes;
+  const int8_t* weight = b.weight + first / kDepthwiseUnit * kShare * kRowBytes;
+  const int32_t* start = b.start + first;
+  const float* scale = b.scale + first;
+  const float* bias = b.bias + first;
+  if (NV == 4) count = kMasked ? count : kStrip;
+  const ToBytes to(*b.epilogue);
+  const Packer packer(to);
+
+  const uint8_t* p[4];
+  int64_t step[4];
+  int64_t at = -b.pad;
+  const int64_t width = b.width;
+  unroll<4>([&](auto i) IQ_INLINE {
+    step[i] = b.line_step[i];
+    p[i] = b.lines[i] + first + at * step[i];
+  });
+  const auto column = [&](I32(&x)[NV]) IQ_INLINE {
+    if (at >= 0 && at < width) {
+      I32 lines[4];
+      unroll<4>([&](auto i) IQ_INLINE { lines[i] = load_strip(p[i], count); });
+      interleave_strip(lines, x);
+    } else {
+      const I32 border = set1i(b.zero_point * 0x01010101);
+      unroll<NV>([&](auto v) IQ_INLINE { x[v] = border; });
+    }
+    ++at;
+    unroll<4>([&](auto i) IQ_INLINE { p[i] += step[i]; });
+  };
+
+  uint8_t* out[2];
+  out[0] = static_cast<uint8_t*>(b.dst) + b.dst_row * b.dst_stride + b.col + first;
+  out[1] = out[0] + b.out_width * b.dst_stride;
+  I32 x[3][NV];
+  // Three pixels take turns with the registers, so that no column is copied.
+  const auto pixel = [&](auto turn) IQ_INLINE {
+    constexpr int kFirst = decltype(turn){} * Stride % 3;
+    constexpr int kSecond = (kFirst + 1) % 3;
+    constexpr int kThird = (kFirst + 2) % 3;
+    if (Stride == 2) column(x[kSecond]);
+    column(x[kThird]);
+    I32 t[Rows][NV];
+    unroll<Rows>([&](auto r) IQ_INLINE {
+      unroll<NV>([&](auto v) IQ_INLINE {
+        constexpr int kUnit = decltype(v){} / kVectorsOfUnit;
+        constexpr int kWeight = kUnit * kShare * kRowBytes + decltype(r){} * kRowBytes +
+                                decltype(v){} % kVectorsOfUnit * kLanes * 4;
+        I32 acc = load(start + v * kLanes);
+        Dot::template dot_at<kWeight>(acc, Dot::make_a(x[kFirst][v]), weight);
+        Dot::template dot_at<kWeight + kUnitBytes>(acc, Dot::make_a(x[kSecond][v]), weight);
+        Dot::template dot_at<kWeight + 2 * kUnitBytes>(acc, Dot::make_a(x[kThird][v]), weight);
+        t[r][v] = to.round(fma(to_float(acc), load(scale + v * kLanes), load(bias + v * kLanes)));
+      });
+    });
+    store_strip<NV, Rows>(out, t, packer, count);
+    unroll<2>([&](auto r) IQ_INLINE { out[r] += b.dst_stride; });
+  };
+  column(x[0]);
+  if (Stride == 1) column(x[1]);
+  unroll<NV>([&](auto v) IQ_INLINE {  // written before they are read, which GCC does not see
+    x[2][v] = set1i(0);
+    if (Stride == 2) x[1][v] = set1i(0);
+  });
+  int64_t i = 0;
+  for (; i + 3 <= b.out_width; i += 3) unroll<3>(pixel);
+  if (i < b.out_width) pixel(Index<0>());
+  if (i + 1 < b.out_width) pixel(Index<1>());
+}
+
+template <class Dot, int NV>
+inline void slide_rows(const DepthwiseBlock& b, int64_t first, int64_t count) {
+  if (b.stride == 2) return slide<Dot, NV, 1, 2>(b, first, count);
+  if (b.rows == 2) return slide<Dot, NV, 2, 1>(b, first, count);
+  return slide<Dot, NV, 1, 1>(b, first, count);
+}
+
+/// Whether slide_block() can do a block.
+inline bool can_slide(const DepthwiseBlock& b) {
+  return b.epilogue->form == EpilogueForm::kQuantize && b.row_groups == 1 && b.columns == 3 &&
+         b.dilation == 1 && b.stride <= 2 && b.share == (b.stride == 1 ? 2 : 1);
+}
+
+/// \return how many channels of the block are done, from the first on
+template <class Dot>
+inline int64_t slide_block(const DepthwiseBlock& b) {
+  int64_t first = 0;
+  for (; first + kStrip <= b.channels; first += kStrip) slide_rows<Dot, 4>(b, first, kStrip);
+  if constexpr (kMasked) {
+    const int64_t count = b.channels - first;
+    if (count > 48) {
+      slide_rows<Dot, 4>(b, first, count);
+    } else if (count > 32) {
+      slide_rows<Dot, 3>(b, first, count);
+    } else if (count > 16) {
+      slide_rows<Dot, 2>(b, first, count);
+    } else if (count > 0) {
+      slide_rows<Dot, 1>(b, first, count);
+    }
+    return b.channels;
+  }
+  return first;
+}
+
+}  // namespace
+}  // namespace ipex_quant::kernels
