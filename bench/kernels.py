@@ -1,8 +1,9 @@
 """Speed of the int8 kernels, as a part of the machine's peak and beside torch's onednn operators.
 
-    python -m bench.kernels [--op linear conv depthwise] [--threads 1] [--csv file]
+    python -m bench.kernels [--op linear conv depthwise matmul] [--threads 1] [--csv file]
 
 The operators run inside TorchScript, as they do in a model: a call from Python costs 10 us more.
+The competitor of matmul is torch's own in float32: it has none of two int8 tensors.
 A row is checked before it is timed. Times are taken in short stretches that alternate between the
 two competitors; the best stretch of each counts, because other programs only ever make one longer.
 """
@@ -71,6 +72,34 @@ class OurConv(torch.nn.Module):
         y = x
         for _ in range(n):
             y = torch.ops.ipex_quant.conv(x, self.packed, [])
+        return y
+
+
+class OurMatmul(torch.nn.Module):
+    """ops.matmul, n times."""
+
+    def __init__(self, packed: torch.ScriptObject, right: torch.Tensor) -> None:
+        super().__init__()
+        self.packed, self.right = packed, right
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.ops.ipex_quant.matmul(x, self.right, self.packed, [])
+        return y
+
+
+class TheirMatmul(torch.nn.Module):
+    """torch's matmul in float32, n times."""
+
+    def __init__(self, right: torch.Tensor) -> None:
+        super().__init__()
+        self.right = right
+
+    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        y = x
+        for _ in range(n):
+            y = torch.matmul(x, self.right)
         return y
 
 
@@ -245,10 +274,35 @@ def conv_rows(op: str, cases: list[tuple]) -> Iterator[Row]:
         )
 
 
+# heads, rows, columns, depth, whether the right operand is transposed: BERT-base and ViT attention
+MATMUL = [
+    *((12, 128, 128, 64, True), (12, 384, 384, 64, True), (12, 197, 197, 64, True)),
+    *((12, 128, 64, 128, False), (12, 384, 64, 384, False), (12, 197, 64, 197, False)),
+]
+
+
+def matmul_rows() -> Iterator[Row]:
+    for heads, m, n, k, transposed in MATMUL:
+        left = random_u8(heads, m, k)
+        right = random_u8(heads, n, k).transpose(1, 2) if transposed else random_u8(heads, k, n)
+        packed = ops.matmul_prepack(X_SCALE, X_ZERO_POINT, X_SCALE, 131, "")
+        yield Row(
+            "matmul",
+            f"{heads}x{m}x{n}x{k}{' transposed' if transposed else ''}",
+            heads * m * n * k,
+            repeated(OurMatmul(packed, right), left),
+            repeated(
+                TheirMatmul((right.float() - 131) * X_SCALE),
+                (left.float() - X_ZERO_POINT) * X_SCALE,
+            ),
+        )
+
+
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "linear": linear_rows,
     "conv": lambda: conv_rows("conv", CONV),
     "depthwise": lambda: conv_rows("depthwise", DEPTHWISE),
+    "matmul": matmul_rows,
 }
 
 
@@ -302,7 +356,7 @@ def main() -> None:
             written.append(values)
             print(
                 f"{op:10} {row.case:26} {values[6]:>9} us {values[7]:>7} GMAC/s {values[8]:>5} % "
-                f"of the peak | onednn {values[9]:>9} us, {values[10]:>5} times ours",
+                f"of the peak | torch {values[9]:>9} us, {values[10]:>5} times ours",
                 flush=True,
             )
     if arguments.csv:

@@ -1,8 +1,0 @@
-// AVX2 finishing of the sums of a matmul.
-#include "kernels/matmul/finish_body.h"
-
-namespace ipex_quant::kernels {
-
-void finish_avx2(const FinishArgs& args) { finish_body(args); }
-
-}  // namespace ipex_quant::kernels
