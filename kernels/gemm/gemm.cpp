@@ -77,8 +77,9 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   tile.width = std::min(kGemmBlock, padded_n - first);
   tile.columns = std::min(kGemmBlock, w.n - first);
   tile.start = p.start + at;
-  tile.scale = p.scale ? p.scale + at : nullptr;
-  tile.bias = p.bias ? p.bias + at : nullptr;
+  tile.row_start = nullptr;
+  tile.scale = p.scale + at;
+  tile.bias = p.bias + at;
   tile.epilogue = &p.epilogue;
   tile.dst = p.dst;
   tile.dst_stride = p.dst_stride;

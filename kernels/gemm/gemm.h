@@ -66,10 +66,10 @@ struct GemmProblem {
   GemmRows rows;
   int64_t group_offset = 0;  ///< bytes from a row's piece for group g to that for group g + 1
   const int32_t* start;      ///< start value of the sums: -zero_point * weight->sums
-  const float* scale;        ///< y = fma(sum, scale, bias); null when the plan is kAccumulator
+  const float* scale;        ///< y = fma(sum, scale, bias)
   const float* bias;
   EpiloguePlan epilogue;
-  void* dst;           ///< u8, f32 or s32 by the epilogue; column of group g: g * n
+  void* dst;           ///< u8 or f32 by the epilogue; column of group g: g * n
   int64_t dst_stride;  ///< elements from row to row of dst
 };
 

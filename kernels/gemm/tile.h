@@ -22,8 +22,9 @@ struct GemmTile {
   int64_t width;               ///< 16, 32, 48 or 64
   int64_t columns;             ///< columns that are stored, <= width
   const int32_t* start;        ///< [width]
-  const float* scale;          ///< [width], null for kAccumulator
-  const float* bias;           ///< [width], null for kAccumulator
+  const int32_t* row_start;    ///< [count] added to the sums of a row, may be null
+  const float* scale;          ///< [width]
+  const float* bias;           ///< [width]
   const EpiloguePlan* epilogue;
   const int64_t* dst_rows;  ///< [count]
   void* dst;

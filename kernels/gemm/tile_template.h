@@ -91,14 +91,10 @@ __attribute__((noinline)) void finish_tile(const GemmTile& tile, const int64_t* 
   for (int r = 0; r < rows; ++r, y += stride) {
     const int64_t row = dst_rows[r];
     const int64_t at = row * tile.dst_stride + col;
-    if (tile.epilogue->form == EpilogueForm::kAccumulator) {
-      std::memcpy(static_cast<int32_t*>(tile.dst) + at, y, static_cast<size_t>(columns) * 4);
-    } else {
-      void* out = tile.epilogue->chain.quantize
-                      ? static_cast<void*>(static_cast<uint8_t*>(tile.dst) + at)
-                      : static_cast<void*>(static_cast<float*>(tile.dst) + at);
-      finish_row(*tile.epilogue, y, columns, row, col, out);
-    }
+    void* out = tile.epilogue->chain.quantize
+                    ? static_cast<void*>(static_cast<uint8_t*>(tile.dst) + at)
+                    : static_cast<void*>(static_cast<float*>(tile.dst) + at);
+    finish_row(*tile.epilogue, y, columns, row, col, out);
   }
 }
 
@@ -120,6 +116,12 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
       if (kSets > 1) acc[kSets - 1][r][v] = set1i(0);
     });
   });
+  if (tile.row_start) {
+    unroll<MR>([&](auto r) IQ_INLINE {
+      const I32 more = set1i(tile.row_start[row + r]);
+      unroll<NV>([&](auto v) IQ_INLINE { acc[0][r][v] = add(acc[0][r][v], more); });
+    });
+  }
 
   const int8_t* weight = tile.weight + first * 4;
   const int64_t weight_step = tile.width * 4;
@@ -161,8 +163,8 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
   if (columns <= 0) return;
   const int64_t col = tile.col + first;
   const bool direct = kMasked || columns == NV * kLanes;
-  const float* scale = tile.scale ? tile.scale + first : nullptr;
-  const float* bias = tile.bias ? tile.bias + first : nullptr;
+  const float* scale = tile.scale + first;
+  const float* bias = tile.bias + first;
   if (direct && plan.form == EpilogueForm::kQuantize) {
     const ToBytes to(plan);
     unroll<MR>([&](auto r) IQ_INLINE {
@@ -200,12 +202,10 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
       });
     });
   } else {
-    const bool raw = plan.form == EpilogueForm::kAccumulator;
     alignas(64) float y[MR][NV * kLanes < 16 ? 16 : NV * kLanes];
     unroll<MR>([&](auto r) IQ_INLINE {
       unroll<NV>([&](auto v) IQ_INLINE {
-        store(&y[r][v * kLanes], raw ? as_float(acc[0][r][v])
-                                     : scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes));
+        store(&y[r][v * kLanes], scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes));
       });
     });
     finish_tile(tile, dst_rows, MR, y[0], sizeof(y[0]) / sizeof(float), columns, col);

@@ -1,8 +1,9 @@
-// Packs B per batch, runs the u8 x s8 micro-kernel on its blocks and finishes the sums.
+// Packs B per batch and runs the u8 x s8 micro-kernel on its blocks.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include "kernels/aligned.h"
@@ -13,10 +14,8 @@
 namespace ipex_quant::kernels {
 namespace {
 
-/// Columns whose sums are kept before they are finished: one row fits into an epilogue call.
-constexpr int64_t kColumns = 256;
-/// Rows that are multiplied at a time: whole tiles of every kernel.
-constexpr int64_t kMostRows = 12;
+/// Bytes of rows that stay in L2 while all columns pass over them.
+constexpr int64_t kRowBytes = 256 * 1024;
 /// Multiplications below which another thread is not worth waking.
 constexpr int64_t kThreadWork = 1 << 18;
 
@@ -37,10 +36,10 @@ int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit;
 struct Scratch {
   AlignedVector<int8_t> weight;  ///< packed B: [block][depth / 4][width][4]
   AlignedVector<int32_t> start;  ///< [padded n]
-  AlignedVector<int32_t> acc;    ///< [kMostRows][kColumns]
   AlignedVector<uint8_t> rows;   ///< copies of rows that may not be read past their end
   std::vector<const uint8_t*> pointers;
-  std::vector<int32_t> row_terms;
+  std::vector<int64_t> dst_rows;
+  std::vector<int32_t> row_start;
 
   template <class Vector>
   static void grow(Vector& vector, int64_t size) {
@@ -53,8 +52,10 @@ class Matmul {
  public:
   Matmul(const MatmulArgs& args, Features features)
       : args_(args), kernel_(select_gemm(features)), pack_(select_step<PackColumnsArgs>(features)),
-        row_sums_(select_step<RowSumsArgs>(features)), finish_(select_step<FinishArgs>(features)),
-        depth_(round_up(args.k, kGemmDepth)), padded_n_(round_up(args.n, kGemmColumns)) {}
+        row_sums_(select_step<RowSumsArgs>(features)), depth_(round_up(args.k, kGemmDepth)),
+        padded_n_(round_up(args.n, kGemmColumns)) {
+    std::fill_n(scale_, kGemmBlock, args.scale);
+  }
 
   /// Packs B of a batch, and the start values of its columns' sums.
   void pack(int64_t batch, Scratch& s) const {
@@ -79,32 +80,16 @@ class Matmul {
 
   /// Rows [begin, end) of a batch; pack() has run for its B.
   void run(int64_t batch, int64_t begin, int64_t end, Scratch& s) const {
-    find_rows(batch, begin, end, s);
-    Scratch::grow(s.acc, kMostRows * kColumns);
     const EpiloguePlan epilogue =
         plan_epilogue(args_.epilogue, args_.tensors + batch * args_.tensors_per_batch);
-    const int64_t bytes = args_.epilogue.quantize ? 1 : 4;
-    const int64_t tiles = (end - begin + kMostRows - 1) / kMostRows;
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t row = begin + (end - begin) * i / tiles;
-      const int64_t rows = begin + (end - begin) * (i + 1) / tiles - row;
-      for (int64_t column = 0; column < args_.n; column += kColumns) {
-        const int64_t columns = std::min(kColumns, args_.n - column);
-        multiply(row - begin, rows, column, columns, s);
-        FinishArgs finish;
-        finish.acc = s.acc.data();
-        finish.acc_stride = kColumns;
-        finish.row_terms = s.row_terms.data() + (row - begin);
-        finish.rows = rows;
-        finish.columns = columns;
-        finish.scale = args_.scale;
-        finish.epilogue = &epilogue;
-        finish.dst =
-            static_cast<uint8_t*>(args_.dst) + ((batch * args_.m + row) * args_.n + column) * bytes;
-        finish.dst_stride = args_.n;
-        finish.first_row = row;
-        finish.first_column = column;
-        finish_(finish);
+    const int64_t most = std::max(kRowBytes / std::max<int64_t>(depth_, 1), int64_t{24});
+    const int64_t parts = (end - begin + most - 1) / most;
+    for (int64_t i = 0; i < parts; ++i) {
+      const int64_t first = begin + (end - begin) * i / parts;
+      const int64_t last = begin + (end - begin) * (i + 1) / parts;
+      find_rows(batch, first, last, s);
+      for (int64_t block = 0; block < args_.n; block += kGemmBlock) {
+        multiply(batch, last - first, block, epilogue, s);
       }
     }
   }
@@ -116,7 +101,9 @@ class Matmul {
   void find_rows(int64_t batch, int64_t begin, int64_t end, Scratch& s) const {
     const int64_t count = end - begin;
     Scratch::grow(s.pointers, count);
-    Scratch::grow(s.row_terms, count);
+    Scratch::grow(s.dst_rows, count);
+    Scratch::grow(s.row_start, count);
+    std::iota(s.dst_rows.begin(), s.dst_rows.begin() + count, begin);
     // The kernel reads whole groups of 4 bytes. What follows a row does not matter, for B is zero
     // there, but it must be memory of the tensor: true unless the row is the last one.
     const bool padded = depth_ != args_.k;
@@ -133,47 +120,46 @@ class Matmul {
       }
       s.pointers[static_cast<size_t>(i)] = row;
     }
-    std::fill_n(s.row_terms.begin(), count, 0);
     if (shifted_zero() == 0) return;
-    row_sums_({s.pointers.data(), count, args_.k, s.row_terms.data()});
-    for (int64_t i = 0; i < count; ++i) s.row_terms[static_cast<size_t>(i)] *= shifted_zero();
+    row_sums_({s.pointers.data(), count, args_.k, s.row_start.data()});
+    for (int64_t i = 0; i < count; ++i) s.row_start[static_cast<size_t>(i)] *= -shifted_zero();
   }
 
-  /// Sums of a few rows and up to kColumns columns into s.acc.
-  void multiply(int64_t row, int64_t rows, int64_t column, int64_t columns, Scratch& s) const {
-    static const EpiloguePlan accumulator = plan_accumulator();
-    static constexpr int64_t kRowIndex[kMostRows] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-    for (int64_t first = 0; first < columns; first += kGemmBlock) {
-      const int64_t block = column + first;
-      GemmTile tile;
-      tile.count = rows;
-      tile.rows = s.pointers.data() + row;
-      tile.row_stride = 0;
-      tile.row_offset = 0;
-      tile.taps = 1;
-      tile.steps = depth_ / kGemmDepth;
-      tile.weight = s.weight.data() + block * depth_;
-      tile.width = std::min(kGemmBlock, padded_n_ - block);
-      tile.columns = tile.width;
-      tile.start = s.start.data() + block;
-      tile.scale = nullptr;
-      tile.bias = nullptr;
-      tile.epilogue = &accumulator;
-      tile.dst_rows = kRowIndex;
-      tile.dst = s.acc.data();
-      tile.dst_stride = kColumns;
-      tile.col = first;
-      kernel_.run(tile);
-    }
+  /// The found rows times one block of columns.
+  void multiply(int64_t batch, int64_t rows, int64_t block, const EpiloguePlan& epilogue,
+                const Scratch& s) const {
+    static constexpr float kNoBias[kGemmBlock] = {};
+    GemmTile tile;
+    tile.count = rows;
+    tile.rows = s.pointers.data();
+    tile.row_stride = 0;
+    tile.row_offset = 0;
+    tile.taps = 1;
+    tile.steps = depth_ / kGemmDepth;
+    tile.weight = s.weight.data() + block * depth_;
+    tile.width = std::min(kGemmBlock, padded_n_ - block);
+    tile.columns = std::min(kGemmBlock, args_.n - block);
+    tile.start = s.start.data() + block;
+    tile.row_start = shifted_zero() == 0 ? nullptr : s.row_start.data();
+    tile.scale = scale_;
+    tile.bias = kNoBias;
+    tile.epilogue = &epilogue;
+    tile.dst_rows = s.dst_rows.data();
+    const int64_t at = batch * args_.m * args_.n;
+    tile.dst = epilogue.chain.quantize ? static_cast<void*>(static_cast<uint8_t*>(args_.dst) + at)
+                                       : static_cast<void*>(static_cast<float*>(args_.dst) + at);
+    tile.dst_stride = args_.n;
+    tile.col = block;
+    kernel_.run(tile);
   }
 
   const MatmulArgs& args_;
   const GemmEntry& kernel_;
   void (*pack_)(const PackColumnsArgs&);
   void (*row_sums_)(const RowSumsArgs&);
-  void (*finish_)(const FinishArgs&);
   int64_t depth_;     ///< k in whole groups of 4
   int64_t padded_n_;  ///< n in whole groups of 16
+  float scale_[kGemmBlock];
 };
 
 }  // namespace

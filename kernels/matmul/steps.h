@@ -1,11 +1,9 @@
 /// \file
-/// What matmul does around the micro-kernel, one function per ISA: pack B, sum rows, finish
-/// results.
+/// What matmul does before the micro-kernel, one function per ISA: pack B, sum rows.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/epilogue_plan.h"
 #include "kernels/isa.h"
 
 namespace ipex_quant::kernels {
@@ -29,21 +27,6 @@ struct RowSumsArgs {
   int64_t count;
   int64_t k;
   int32_t* sums;  ///< [count]
-};
-
-/// Finishes int32 sums: y = fma((float)(acc - row_terms[r]), scale, 0), then the epilogue.
-struct FinishArgs {
-  const int32_t* acc;
-  int64_t acc_stride;        ///< elements
-  const int32_t* row_terms;  ///< [rows]
-  int64_t rows;
-  int64_t columns;  ///< at most 256
-  float scale;
-  const EpiloguePlan* epilogue;
-  void* dst;           ///< uint8 or float by the epilogue
-  int64_t dst_stride;  ///< elements
-  int64_t first_row;   ///< position for the epilogue's tensors
-  int64_t first_column;
 };
 
 #define IQ_MATMUL(op, function, needs) void function(const op##Args& args);
