@@ -66,6 +66,7 @@ inline I32 as_int(F32 a) { return {_mm512_castps_si512(a.v)}; }
 inline F32 as_float(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
 inline Mask less(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask is_nan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+inline bool all(Mask m) { return m.v == 0xffff; }
 /// mask ? a : b
 inline F32 select(Mask m, F32 a, F32 b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
 
@@ -117,6 +118,7 @@ inline I32 as_int(F32 a) { return {_mm256_castps_si256(a.v)}; }
 inline F32 as_float(I32 a) { return {_mm256_castsi256_ps(a.v)}; }
 inline Mask less(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask is_nan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+inline bool all(Mask m) { return _mm256_movemask_ps(m.v) == 0xff; }
 inline F32 select(Mask m, F32 a, F32 b) { return {_mm256_blendv_ps(b.v, a.v, m.v)}; }
 
 #else
@@ -177,6 +179,7 @@ inline F32 as_float(I32 a) {
 }
 inline Mask less(F32 a, F32 b) { return {a.v < b.v}; }
 inline Mask is_nan(F32 a) { return {a.v != a.v}; }
+inline bool all(Mask m) { return m.v; }
 inline F32 select(Mask m, F32 a, F32 b) { return m.v ? a : b; }
 
 #endif

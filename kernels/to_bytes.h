@@ -21,8 +21,29 @@ struct ToBytes {
   explicit IQ_INLINE ToBytes(const EpiloguePlan& plan)
       : inv_scale(set1(plan.chain.inv_scale)), most(set1(512.0f)),
         zero_point(plan.chain.zero_point), low(plan.low_byte), high(plan.high_byte) {}
+  /// Plain quantization.
+  IQ_INLINE ToBytes(float inv, int32_t zp)
+      : inv_scale(set1(inv)), most(set1(512.0f)), zero_point(zp), low(0), high(255) {}
 
-  IQ_INLINE I32 round(F32 y) const { return to_int(min(most, mul(y, inv_scale))); }
+  /// \tparam Bounded  y cannot be too large: see bounded()
+  template <bool Bounded>
+  IQ_INLINE I32 round(F32 y) const {
+    const F32 t = mul(y, inv_scale);
+    return to_int(Bounded ? t : min(most, t));
+  }
+
+  /// Whether fma(sum, scale, bias) * inv_scale fits into int32 whatever the sum is, for `channels`
+  /// channels in whole vectors. Almost always true: products are smaller than their output scale.
+  IQ_INLINE bool bounded(const float* scale, const float* bias, int64_t channels) const {
+    const auto magnitude = [](const float* p) IQ_INLINE {
+      return as_float(bit_and(as_int(load(p)), set1i(0x7fffffff)));
+    };
+    for (int64_t i = 0; i < channels; i += kLanes) {
+      const F32 y = fma(magnitude(scale + i), set1(2147483648.0f), magnitude(bias + i));
+      if (!all(less(mul(y, inv_scale), set1(1073741824.0f)))) return false;
+    }
+    return true;
+  }
 };
 
 }  // namespace

@@ -86,17 +86,22 @@ inline IQ_INLINE void store_pixels(const UnitRow& row, uint8_t* out, const I32 (
 
 #endif
 
+/// What a row of results becomes.
+enum class Output { kFloats, kBytes, kBoundedBytes /* ToBytes::bounded() */ };
+
 /// sum * scale + bias, as bytes or as floats.
-template <bool Bytes>
+template <Output Kind>
 inline IQ_INLINE void finish(const UnitRow& row, const I32 (&acc)[kPixels][kVectors],
                              const ToBytes& to, int64_t first, int64_t pixels) {
   const auto scaled = [&](auto p, auto v) IQ_INLINE {
     return fma(to_float(acc[p][v]), load(row.scale + v * kLanes), load(row.bias + v * kLanes));
   };
-  if constexpr (Bytes) {
+  if constexpr (Kind != Output::kFloats) {
     I32 t[kPixels][kVectors];
     unroll<kPixels>([&](auto p) IQ_INLINE {
-      unroll<kVectors>([&](auto v) IQ_INLINE { t[p][v] = to.round(scaled(p, v)); });
+      unroll<kVectors>([&](auto v) IQ_INLINE {
+        t[p][v] = to.template round<Kind == Output::kBoundedBytes>(scaled(p, v));
+      });
     });
     store_pixels(row, static_cast<uint8_t*>(row.out) + first * row.out_stride, t, to, pixels);
   } else {
@@ -122,7 +127,7 @@ inline IQ_INLINE I32 load_words(const uint8_t* p) {
 
 /// A kernel of KX columns and at most 4 * G rows, without dilation along the width: the tile is
 /// unrolled, each interleaved column is read once for all pixels that it belongs to.
-template <class Dot, int KX, int G, int Stride, bool Bytes>
+template <class Dot, int KX, int G, int Stride, Output Kind>
 __attribute__((noinline)) void multiply_row(const UnitRow& row) {
   typename Dot::B weight[G][KX][kVectors];
   unroll<G>([&](auto g) IQ_INLINE {
@@ -162,12 +167,12 @@ __attribute__((noinline)) void multiply_row(const UnitRow& row) {
       });
     }
     const int64_t left = row.pixels - i;
-    finish<Bytes>(row, acc, to, i, left < kPixels ? left : kPixels);
+    finish<Kind>(row, acc, to, i, left < kPixels ? left : kPixels);
   }
 }
 
 /// Any kernel.
-template <class Dot, bool Bytes>
+template <class Dot, Output Kind>
 __attribute__((noinline)) void multiply_any(const UnitRow& row) {
   const ToBytes to(*row.epilogue);
   const int64_t column_step = row.row_groups * kUnitBytes;
@@ -192,23 +197,23 @@ __attribute__((noinline)) void multiply_any(const UnitRow& row) {
       }
     }
     const int64_t left = row.pixels - i;
-    finish<Bytes>(row, acc, to, i, left < kPixels ? left : kPixels);
+    finish<Kind>(row, acc, to, i, left < kPixels ? left : kPixels);
   }
 }
 
 using RowFunction = void (*)(const UnitRow& row);
 
-template <class Dot, bool Bytes>
+template <class Dot, Output Kind>
 inline RowFunction row_function(const DepthwiseBlock& b) {
   if (b.dilation == 1 && b.columns == 3 && b.row_groups == 1) {
-    if (b.stride == 1) return multiply_row<Dot, 3, 1, 1, Bytes>;
-    if (b.stride == 2) return multiply_row<Dot, 3, 1, 2, Bytes>;
+    if (b.stride == 1) return multiply_row<Dot, 3, 1, 1, Kind>;
+    if (b.stride == 2) return multiply_row<Dot, 3, 1, 2, Kind>;
   }
   if (b.dilation == 1 && b.columns == 5 && b.row_groups == 2) {
-    if (b.stride == 1) return multiply_row<Dot, 5, 2, 1, Bytes>;
-    if (b.stride == 2) return multiply_row<Dot, 5, 2, 2, Bytes>;
+    if (b.stride == 1) return multiply_row<Dot, 5, 2, 1, Kind>;
+    if (b.stride == 2) return multiply_row<Dot, 5, 2, 2, Kind>;
   }
-  return multiply_any<Dot, Bytes>;
+  return multiply_any<Dot, Kind>;
 }
 
 /// Any epilogue of results that stand as [pixel][kDepthwiseChunk].
@@ -229,7 +234,12 @@ inline void finish_pixels(const DepthwiseBlock& b, const float* words, int64_t p
 template <class Dot>
 inline void multiply_units(const DepthwiseBlock& b, int64_t channel) {
   const bool bytes = b.epilogue->form == EpilogueForm::kQuantize;
-  const RowFunction run = bytes ? row_function<Dot, true>(b) : row_function<Dot, false>(b);
+  const ToBytes to(*b.epilogue);
+  const int64_t padded = (b.channels + kDepthwiseUnit - 1) / kDepthwiseUnit * kDepthwiseUnit;
+  const RowFunction run = !bytes ? row_function<Dot, Output::kFloats>(b)
+                          : to.bounded(b.scale, b.bias, padded)
+                              ? row_function<Dot, Output::kBoundedBytes>(b)
+                              : row_function<Dot, Output::kBytes>(b);
   const int64_t span = (b.columns - 1) * b.dilation + 1;
   const DepthwiseSegment segment = depthwise_segment(b.row_groups, span, b.stride, b.out_width);
   const int64_t unit_step = segment.columns * b.row_groups * kUnitBytes;

@@ -153,7 +153,8 @@ inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows]
 #endif
 
 /// `Rows` output rows of `count` channels from `first` of the block on, NV vectors of words.
-template <class Dot, int NV, int Rows, int Stride>
+/// \tparam Bounded  ToBytes::bounded() of the channels
+template <class Dot, int NV, int Rows, int Stride, bool Bounded>
 __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int64_t count) {
   constexpr int kShare = Stride == 1 ? 2 : 1;  // as pack_depthwise_weight() does
   constexpr int kRowBytes = 3 * kUnitBytes;
@@ -208,7 +209,8 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
         Dot::template dot_at<kWeight>(acc, Dot::make_a(x[kFirst][v]), weight);
         Dot::template dot_at<kWeight + kUnitBytes>(acc, Dot::make_a(x[kSecond][v]), weight);
         Dot::template dot_at<kWeight + 2 * kUnitBytes>(acc, Dot::make_a(x[kThird][v]), weight);
-        t[r][v] = to.round(fma(to_float(acc), load(scale + v * kLanes), load(bias + v * kLanes)));
+        t[r][v] = to.template round<Bounded>(
+            fma(to_float(acc), load(scale + v * kLanes), load(bias + v * kLanes)));
       });
     });
     store_strip<NV, Rows>(out, t, packer, count);
@@ -226,11 +228,20 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
   if (i + 1 < b.out_width) pixel(Index<1>());
 }
 
+template <class Dot, int NV, bool Bounded>
+inline void slide_some(const DepthwiseBlock& b, int64_t first, int64_t count) {
+  if (b.stride == 2) return slide<Dot, NV, 1, 2, Bounded>(b, first, count);
+  if (b.rows == 2) return slide<Dot, NV, 2, 1, Bounded>(b, first, count);
+  return slide<Dot, NV, 1, 1, Bounded>(b, first, count);
+}
+
 template <class Dot, int NV>
 inline void slide_rows(const DepthwiseBlock& b, int64_t first, int64_t count) {
-  if (b.stride == 2) return slide<Dot, NV, 1, 2>(b, first, count);
-  if (b.rows == 2) return slide<Dot, NV, 2, 1>(b, first, count);
-  return slide<Dot, NV, 1, 1>(b, first, count);
+  if (ToBytes(*b.epilogue).bounded(b.scale + first, b.bias + first, NV * kLanes)) {
+    slide_some<Dot, NV, true>(b, first, count);
+  } else {
+    slide_some<Dot, NV, false>(b, first, count);
+  }
 }
 
 /// Whether slide_block() can do a block.

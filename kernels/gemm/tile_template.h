@@ -104,8 +104,9 @@ inline IQ_INLINE F32 scaled(I32 sum, const float* scale, const float* bias) {
 }
 
 /// MR rows from `row` on, times NV vectors of columns from column `first` of the block on.
+/// \param bounded  ToBytes::bounded() of these columns
 template <class Dot, int MR, int NV>
-void gemm_tile(const GemmTile& tile, int64_t row, int first) {
+void gemm_tile(const GemmTile& tile, int64_t row, int first, bool bounded) {
   // Few accumulators cannot hide the latency of the multiply-add: two sets take turns then.
   constexpr int kSets = MR * NV <= 6 ? 2 : 1;
   I32 acc[kSets][MR][NV];
@@ -167,14 +168,22 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
   const float* bias = tile.bias + first;
   if (direct && plan.form == EpilogueForm::kQuantize) {
     const ToBytes to(plan);
-    unroll<MR>([&](auto r) IQ_INLINE {
-      I32 t[NV];
-      unroll<NV>([&](auto v) IQ_INLINE {
-        t[v] = to.round(scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes));
+    const auto finish = [&](auto is_bounded) IQ_INLINE {
+      unroll<MR>([&](auto r) IQ_INLINE {
+        I32 t[NV];
+        unroll<NV>([&](auto v) IQ_INLINE {
+          t[v] = to.template round<decltype(is_bounded){} != 0>(
+              scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes));
+        });
+        uint8_t* out = static_cast<uint8_t*>(tile.dst) + dst_rows[r] * tile.dst_stride + col;
+        store_bytes<NV>(out, t, to, columns);
       });
-      uint8_t* out = static_cast<uint8_t*>(tile.dst) + dst_rows[r] * tile.dst_stride + col;
-      store_bytes<NV>(out, t, to, columns);
-    });
+    };
+    if (bounded) {
+      finish(Index<1>());
+    } else {
+      finish(Index<0>());
+    }
   } else if (direct && plan.form == EpilogueForm::kAddU8Quantize) {
     const ToBytes to(plan);
     const F32 other_scale = set1(plan.chain.ops[0].a);
@@ -188,7 +197,8 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
       unroll<NV>([&](auto v) IQ_INLINE {
         const I32 q = load_u8_some(other + v * kLanes, columns_of(columns, v));
         const F32 x = mul(to_float(sub(q, other_zero_point)), other_scale);
-        t[v] = to.round(add(scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes), x));
+        t[v] = to.template round<false>(
+            add(scaled(acc[0][r][v], scale + v * kLanes, bias + v * kLanes), x));
       });
       uint8_t* out = static_cast<uint8_t*>(tile.dst) + dst_row * tile.dst_stride + col;
       store_bytes<NV>(out, t, to, columns);
@@ -212,7 +222,7 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first) {
   }
 }
 
-using TileFunction = void (*)(const GemmTile& tile, int64_t row, int first);
+using TileFunction = void (*)(const GemmTile& tile, int64_t row, int first, bool bounded);
 
 /// The function for 1..MR rows.
 template <class Dot, int MR, int NV>
@@ -228,14 +238,17 @@ inline TileFunction tile_function(int64_t rows) {
 /// be bound by latency.
 template <class Dot, int MR, int NV>
 inline void gemm_rows(const GemmTile& tile, int first) {
+  const bool bounded =
+      tile.count >= MR && tile.epilogue->form == EpilogueForm::kQuantize &&
+      ToBytes(*tile.epilogue).bounded(tile.scale + first, tile.bias + first, NV * kLanes);
   const int64_t tiles = (tile.count + MR - 1) / MR;
   const int64_t height = tile.count / tiles;
   const int64_t higher = tile.count % tiles;  // so many tiles have one row more
   TileFunction run = tile_function<Dot, MR, NV>(height + 1);
   int64_t row = 0;
-  for (int64_t i = 0; i < higher; ++i, row += height + 1) run(tile, row, first);
+  for (int64_t i = 0; i < higher; ++i, row += height + 1) run(tile, row, first, bounded);
   run = tile_function<Dot, MR, NV>(height);
-  for (int64_t i = higher; i < tiles; ++i, row += height) run(tile, row, first);
+  for (int64_t i = higher; i < tiles; ++i, row += height) run(tile, row, first, bounded);
 }
 
 }  // namespace

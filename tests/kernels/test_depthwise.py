@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from guarded import guarded
-from kernel_reference import random_u8
+from kernel_reference import quantize_reference, random_u8
 from test_conv import Case, square
 
 ops = torch.ops.ipex_quant
@@ -79,6 +79,18 @@ def test_extreme_values(isa, zero_point, x_value, w_value):
     w.fill_(w_value)
     got = ops.conv(x, case.prepack(w, s, b, 0.02, zero_point, ""), [])
     np.testing.assert_array_equal(got.numpy(), case.reference(x, w, s, b, 0.02, zero_point))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1)])
+def test_results_too_large_for_int32(isa, kernel, stride):
+    """One channel is out of range: it ends at a bound, and its neighbours are what they were."""
+    case = depthwise(80, kernel, 8, padding=kernel // 2, stride=stride)
+    x, w, s, b = case.tensors()
+    s[37] = 1e12
+    y = case.reference(x, w, s, b, 0.02, 9)
+    assert (np.abs(y[:, 37]) > 2.0**31).all()
+    got = ops.conv(x, case.prepack(w, s, b, 0.02, 9, "quantize(0.3,90)"), [])
+    np.testing.assert_array_equal(got.numpy(), quantize_reference(y, 0.3, 90))
 
 
 @pytest.mark.parametrize("name", list(CASES))
