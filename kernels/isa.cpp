@@ -7,6 +7,10 @@
 
 #ifdef IPEX_QUANT_X86
 #include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace ipex_quant::kernels {
@@ -24,6 +28,7 @@ constexpr Isa kIsas[] = {
     {"avx2_vnni",   kAvx2 | kAvxVnni},
     {"avx512",      kAvx2 | kAvx512},
     {"avx512_vnni", kAvx2 | kAvx512 | kAvx512Vnni},
+    {"avx512_amx",  kAvx2 | kAvx512 | kAvx512Vnni | kAmxInt8},
 };
 // clang-format on
 
@@ -52,6 +57,17 @@ uint64_t xgetbv0() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+/// Asks the system to save the tile registers of this process: it does so for those who ask only.
+bool may_use_tiles() {
+#ifdef __linux__
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 Features detect() {
   uint32_t a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return kNoFeature;
@@ -77,6 +93,9 @@ Features detect() {
     found |= kAvx512;
     if ((c7 >> 11) & 1) found |= kAvx512Vnni;
     if ((c7 >> 1) & 1) found |= kAvx512Vbmi;
+    const bool amx_tile = (d7 >> 24) & 1, amx_int8 = (d7 >> 25) & 1;
+    const bool tiles_saved = (saved & 0x60000) == 0x60000;
+    if (amx_tile && amx_int8 && tiles_saved && may_use_tiles()) found |= kAmxInt8;
   }
   return found;
 }

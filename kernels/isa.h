@@ -19,6 +19,7 @@ enum Feature : uint32_t {
   kAvx512 = 1u << 2,      ///< AVX-512 F, BW, DQ and VL
   kAvx512Vnni = 1u << 3,  ///< EVEX vpdpbusd
   kAvx512Vbmi = 1u << 4,  ///< vpermi2b
+  kAmxInt8 = 1u << 5,     ///< tile registers and tdpbusd
 };
 using Features = uint32_t;
 
@@ -36,7 +37,7 @@ void set_isa_cap(const std::string& name);
 /// Features implied by an ISA name. \throws std::invalid_argument listing the known names.
 Features features_of_isa(const std::string& name);
 
-/// Best ISA name that `features` cover: reference, avx2, avx2_vnni, avx512, avx512_vnni.
+/// Best ISA name that `features` cover: reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx.
 std::string isa_name(Features features);
 
 /// All ISA names, weakest first.

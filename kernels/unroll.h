@@ -12,6 +12,7 @@ namespace {
 
 template <int I>
 struct Index {
+  static constexpr int value = I;
   constexpr operator int() const { return I; }
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/gemm/panel.h"
 #include "kernels/gemm/tile.h"
 
 namespace ipex_quant::kernels {
@@ -29,17 +30,17 @@ Cut cut(const GemmProblem& p, const GemmEntry& kernel, int threads) {
   const GemmWeight& w = *p.weight;
   const int64_t taps = std::max<int64_t>(w.taps, 1);
   const int64_t depth = std::max<int64_t>(w.taps * w.depth, 1);
-  constexpr int64_t kUnit = 24;  // a multiple of most tile heights
+  const int64_t unit = kernel.kr == kPanelChunk ? 2 * kPanelRows : 24;  // whole tiles, mostly
   Cut c;
   c.column_blocks = ceil_div(w.n, kGemmBlock);
   const int64_t columns = c.column_blocks * w.groups;
-  c.rows = std::max(kUnit, std::min(kRowBytes / depth, kPointers / taps) / kUnit * kUnit);
+  c.rows = std::max(unit, std::min(kRowBytes / depth, kPointers / taps) / unit * unit);
   const int64_t work = p.m * w.n * w.groups * depth;
   if (threads > 1 && work >= 2 * kThreadWork) {
     // Enough blocks that the slowest thread has little more than the mean.
     const int64_t wanted = ceil_div(4 * threads, columns);
-    const int64_t unit = kernel.mr;
-    c.rows = std::min(c.rows, std::max(unit, ceil_div(ceil_div(p.m, wanted), unit) * unit));
+    const int64_t tile = kernel.mr;
+    c.rows = std::min(c.rows, std::max(tile, ceil_div(ceil_div(p.m, wanted), tile) * tile));
   }
   c.rows = std::min(c.rows, p.m);
   c.row_blocks = ceil_div(p.m, c.rows);
@@ -48,10 +49,12 @@ Cut cut(const GemmProblem& p, const GemmEntry& kernel, int threads) {
   return c;
 }
 
-/// The pointer table of a thread. It only grows, so that no call allocates in the steady state.
+/// The row tables of a thread. They only grow, so that no call allocates in the steady state.
 struct Table {
   std::vector<const uint8_t*> pointers;
   std::vector<int64_t> dst_rows;
+  std::vector<GemmPanel> panels;
+  AlignedVector<uint8_t> packed;  ///< memory of the panels
 
   void reserve(int64_t taps, int64_t rows) {
     if (pointers.size() < static_cast<size_t>(taps * rows)) {
@@ -60,6 +63,34 @@ struct Table {
     if (dst_rows.size() < static_cast<size_t>(rows)) dst_rows.resize(static_cast<size_t>(rows));
   }
 };
+
+#ifdef IPEX_QUANT_X86
+/// Panels of the rows in the table: where they lie when 64 bytes may be read there, else copied.
+void make_panels(const GemmProblem& p, Table& table, int64_t stride, int64_t rows, int64_t group) {
+  const GemmWeight& w = *p.weight;
+  const int64_t bytes = w.taps * w.depth;
+  const int64_t size = panel_bytes(bytes);
+  const int64_t panels = ceil_div(rows, kPanelRows);
+  const bool in_place = p.rows.step > 0 && w.taps == 1 && w.depth % kPanelChunk == 0;
+  const int64_t whole = in_place ? rows / kPanelRows : 0;
+  table.panels.resize(static_cast<size_t>(panels));
+  if (static_cast<int64_t>(table.packed.size()) < (panels - whole) * size) {
+    table.packed.resize(static_cast<size_t>((panels - whole) * size));
+  }
+  for (int64_t i = 0; i < panels; ++i) {
+    GemmPanel& panel = table.panels[static_cast<size_t>(i)];
+    if (i < whole) {
+      const uint8_t* first = table.pointers[static_cast<size_t>(i * kPanelRows)];
+      panel = {first + group * p.group_offset, p.rows.step, kPanelChunk};
+    } else {
+      panel = {table.packed.data() + (i - whole) * size, kPanelChunk, kPanelRows * kPanelChunk};
+    }
+  }
+  const int64_t done = whole * kPanelRows;
+  pack_panels_avx512amx({rows - done, table.pointers.data() + done, stride, group * p.group_offset,
+                         w.taps, w.depth, table.packed.data()});
+}
+#endif
 
 /// All rows of the table times one block of columns.
 void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
@@ -86,6 +117,7 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   tile.col = group * w.n + first;
   tile.count = rows;
   tile.rows = table.pointers.data();
+  tile.panels = table.panels.data();
   tile.dst_rows = table.dst_rows.data();
   kernel.run(tile);
 }
@@ -93,26 +125,31 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
 }  // namespace
 
 GemmRows plain_rows(const PlainRows& rows) {
-  return {&rows, [](const void* context, int64_t first, int64_t count, int64_t,
-                    const uint8_t** pointers, int64_t* dst_rows) {
+  return {&rows,
+          [](const void* context, int64_t first, int64_t count, int64_t, const uint8_t** pointers,
+             int64_t* dst_rows) {
             const PlainRows& r = *static_cast<const PlainRows*>(context);
             for (int64_t i = 0; i < count; ++i) {
               pointers[i] = r.data + (first + i) * r.stride;
               dst_rows[i] = first + i;
             }
-          }};
+          },
+          rows.stride};
 }
 
 void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
   const GemmWeight& w = *p.weight;
   if (p.m == 0 || w.n == 0 || w.groups == 0) return;
-  const GemmEntry& kernel = select_gemm(features);
+  // Few rows are bound by reading the weights, and leave most of a tile of rows empty.
+  const bool few = p.m < kPanelRows / 2;
+  const GemmEntry& kernel = select_gemm(few ? features & ~kAmxInt8 : features);
   const Cut c = cut(p, kernel, parallel.threads);
   const int64_t columns = c.column_blocks * w.groups;
   parallel(c.row_blocks * columns, c.grain, [&](int64_t begin, int64_t end) {
     thread_local Table table;
     table.reserve(w.taps, c.rows);
     int64_t filled = -1;
+    int64_t packed_group = -1;
     int64_t rows = 0;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row_block = i / columns;
@@ -123,9 +160,16 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
         p.rows.find(p.rows.context, first, rows, c.rows, table.pointers.data(),
                     table.dst_rows.data());
         filled = row_block;
+        packed_group = -1;
       }
-      multiply_block(p, kernel, table, c.rows, rows, column / c.column_blocks,
-                     column % c.column_blocks);
+      const int64_t group = column / c.column_blocks;
+#ifdef IPEX_QUANT_X86
+      if (kernel.kr == kPanelChunk && group != packed_group) {
+        make_panels(p, table, c.rows, rows, group);
+        packed_group = group;
+      }
+#endif
+      multiply_block(p, kernel, table, c.rows, rows, group, column % c.column_blocks);
     }
   });
 }

@@ -20,6 +20,10 @@ constexpr int64_t kGemmColumns = 16;
 /// Bytes of a row that one multiply-add instruction takes.
 constexpr int64_t kGemmDepth = 4;
 
+/// Bytes behind packed weights that may be read, whatever they are: a kernel may take 64 bytes of
+/// a row where the row has fewer.
+constexpr int64_t kGemmWeightTail = 64 / kGemmDepth * kGemmBlock * kGemmDepth;
+
 /// Weights in the layout that every ISA reads: [group][block][taps * depth / 4][width][4], where
 /// width is the columns of the block rounded up to 16. What is padded is zero.
 struct GemmWeight {
@@ -49,6 +53,8 @@ struct GemmRows {
   /// Each pointer has `depth` readable bytes behind it (for the last group: + group offset).
   void (*find)(const void* context, int64_t first, int64_t count, int64_t stride,
                const uint8_t** pointers, int64_t* dst_rows);
+  /// Row i is step bytes behind row i - 1; 0 where the rows have no common step.
+  int64_t step = 0;
 };
 
 /// Context of plain_rows(): row i is data + i * stride, and goes to row i of dst.

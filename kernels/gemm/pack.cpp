@@ -13,7 +13,7 @@ GemmWeight pack_gemm_weight(const GemmWeightView& view) {
   packed.depth = (view.depth + kGemmDepth - 1) / kGemmDepth * kGemmDepth;
   const int64_t padded_n = packed.padded_n();
   const int64_t rows = packed.taps * packed.depth;
-  packed.data.assign(static_cast<size_t>(view.groups * padded_n * rows), 0);
+  packed.data.assign(static_cast<size_t>(view.groups * padded_n * rows + kGemmWeightTail), 0);
   packed.sums.assign(static_cast<size_t>(view.groups * padded_n), 0);
   for (int64_t g = 0; g < view.groups; ++g) {
     for (int64_t n = 0; n < view.n; ++n) {

@@ -11,6 +11,7 @@ using Loop = int64_t (*)(int64_t);
 
 Loop select_loop([[maybe_unused]] Features features) {
 #ifdef IPEX_QUANT_X86
+  if (covers(features, kAvx512 | kAmxInt8)) return peak_avx512amx;
   if (covers(features, kAvx512 | kAvx512Vnni)) return peak_avx512vnni;
   if (covers(features, kAvx2 | kAvxVnni)) return peak_avx2vnni;
   if (covers(features, kAvx2)) return peak_avx2;

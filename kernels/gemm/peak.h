@@ -16,6 +16,7 @@ double measure_peak(Features features, double milliseconds);
 
 /// Runs `rounds` rounds of independent multiply-adds. \return how many int8 multiply-adds that
 /// were.
+int64_t peak_avx512amx(int64_t rounds);
 int64_t peak_avx512vnni(int64_t rounds);
 int64_t peak_avx2vnni(int64_t rounds);
 int64_t peak_avx2(int64_t rounds);

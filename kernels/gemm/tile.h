@@ -10,12 +10,21 @@
 
 namespace ipex_quant::kernels {
 
+/// Sixteen rows as an instruction that takes them together reads them: byte k of row r is at
+/// data + k / 64 * chunk_stride + r * row_stride + k % 64, zero behind the end of a row.
+struct GemmPanel {
+  const uint8_t* data;
+  int64_t row_stride;
+  int64_t chunk_stride;
+};
+
 /// Some rows times one block of columns.
 struct GemmTile {
   int64_t count;               ///< rows, at least 1
   const uint8_t* const* rows;  ///< pointer of (tap, row): rows[tap * row_stride + row]
   int64_t row_stride;          ///< entries
   int64_t row_offset;          ///< bytes added to every pointer (the group)
+  const GemmPanel* panels;     ///< [count / 16, rounded up] for kernels with kr 64; others: unused
   int64_t taps;                ///< may be 0: the sums are `start`
   int64_t steps;               ///< groups of 4 bytes per tap
   const int8_t* weight;        ///< [taps * steps][width][4]

@@ -1,0 +1,146 @@
+// The product for AMX: 2 x 2 tiles of 16 x 16 sums, 64 bytes of a row per instruction.
+//
+// The tile registers are configured and released within one call: other users of AMX in the
+// process, oneDNN among them, configure them for themselves.
+#include "kernels/gemm/panel.h"
+#include "kernels/gemm/store_tile.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+constexpr int kSide = 16;   // rows, and columns, of a tile of sums
+constexpr int kChunk = 64;  // bytes of a row in a tile
+constexpr int kPairs = 2;   // tiles of rows, and of columns, that are multiplied with each other
+constexpr int kStoreRows = 4;
+
+// Registers: sums 0..3, rows 4..5, weights 6..7. GCC's intrinsics do not tell the compiler that
+// memory is read, so these do.
+template <int T>
+inline IQ_INLINE void zero_tile() {
+  __asm__ volatile("tilezero %%tmm%c0" ::"i"(T));
+}
+template <int T>
+inline IQ_INLINE void load_tile(const void* p, int64_t stride) {
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
+}
+template <int T>
+inline IQ_INLINE void store_sums(int32_t* p, int64_t stride) {
+  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
+}
+/// Sums += u8 rows * s8 weights.
+template <int Sums, int Rows, int Weights>
+inline IQ_INLINE void multiply_tiles() {
+  __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Rows), "i"(Weights));
+}
+
+/// All tiles have 16 rows of 64 bytes.
+struct TileConfig {
+  alignas(64) uint8_t bytes[64] = {};
+  TileConfig() {
+    bytes[0] = 1;  // palette
+    for (int t = 0; t < 8; ++t) {
+      bytes[16 + 2 * t] = kChunk;
+      bytes[48 + t] = kSide;
+    }
+  }
+};
+
+/// R tiles of rows from group `group` on, times C tiles of columns from column `first` on.
+template <int R, int C>
+void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first) {
+  unroll<R>([&](auto r)
+                IQ_INLINE { unroll<C>([&](auto c) IQ_INLINE { zero_tile<r * kPairs + c>(); }); });
+  const GemmPanel* panels = tile.panels + group;
+  const int8_t* weight = tile.weight + first * 4;
+  const int64_t weight_row = tile.width * 4;
+  const uint8_t* a[R];
+  unroll<R>([&](auto r) IQ_INLINE { a[r] = panels[r].data; });
+  for (int64_t i = 0; i < chunks; ++i, weight += kSide * weight_row) {
+    unroll<R>([&](auto r) IQ_INLINE {
+      load_tile<2 * kPairs + r>(a[r], panels[r].row_stride);
+      a[r] += panels[r].chunk_stride;
+    });
+    unroll<C>([&](auto c) IQ_INLINE {
+      load_tile<3 * kPairs + c>(weight + c * kChunk, weight_row);
+      unroll<R>([&](auto r) IQ_INLINE {
+        multiply_tiles<r * kPairs + c, 2 * kPairs + r, 3 * kPairs + c>();
+      });
+    });
+  }
+  alignas(64) int32_t sums[R * kSide][C * kSide];
+  unroll<R>([&](auto r) IQ_INLINE {
+    unroll<C>([&](auto c) IQ_INLINE {
+      store_sums<r * kPairs + c>(&sums[r * kSide][c * kSide], sizeof(sums[0]));
+    });
+  });
+
+  I32 start[C];
+  unroll<C>([&](auto c) IQ_INLINE { start[c] = load(tile.start + first + c * kSide); });
+  const auto finish = [&](int64_t row, auto rows) IQ_INLINE {
+    constexpr int kRows = decltype(rows)::value;
+    I32 acc[kRows][C];
+    unroll<kRows>([&](auto r) IQ_INLINE {
+      unroll<C>([&](auto c)
+                    IQ_INLINE { acc[r][c] = add(load(&sums[row + r][c * kSide]), start[c]); });
+    });
+    store_tile<kRows, C>(tile, group * kSide + row, first, acc);
+  };
+  const int64_t left = tile.count - group * kSide;
+  const int64_t rows = left < R * kSide ? left : R * kSide;
+  int64_t row = 0;
+  for (; row + kStoreRows <= rows; row += kStoreRows) finish(row, Index<kStoreRows>());
+  for (; row < rows; ++row) finish(row, Index<1>());
+}
+
+template <int C>
+inline void amx_columns(const GemmTile& tile, int64_t chunks, int first) {
+  const int64_t groups = (tile.count + kSide - 1) / kSide;
+  int64_t g = 0;
+  for (; g + kPairs <= groups; g += kPairs) amx_block<kPairs, C>(tile, g, chunks, first);
+  if (g < groups) amx_block<1, C>(tile, g, chunks, first);
+}
+
+/// Copies `count` bytes, 1..64.
+inline void copy_bytes(uint8_t* to, const uint8_t* from, int64_t count) {
+  const auto mask = ~uint64_t{0} >> (64 - count);
+  _mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
+}
+
+}  // namespace
+
+void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
+  static const TileConfig config;
+  __asm__ volatile("ldtilecfg %0" ::"m"(config));
+  const int64_t chunks = (tile.taps * tile.steps * 4 + kChunk - 1) / kChunk;
+  int first = 0;
+  for (; first + 2 * kSide <= tile.width; first += 2 * kSide) amx_columns<2>(tile, chunks, first);
+  if (first < tile.width) amx_columns<1>(tile, chunks, first);
+  __asm__ volatile("tilerelease");
+}
+
+void pack_panels_avx512amx(const PanelRows& rows) {
+  const int64_t depth = rows.depth;
+  const int64_t chunks = (rows.taps * depth + kChunk - 1) / kChunk;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    uint8_t* out = rows.out + i / kSide * chunks * kSide * kChunk + i % kSide * kChunk;
+    int64_t used = 0;  // bytes of the chunk that `out` is in
+    for (int64_t tap = 0; tap < rows.taps; ++tap) {
+      const uint8_t* from = rows.rows[tap * rows.row_stride + i] + rows.row_offset;
+      for (int64_t left = depth; left > 0;) {
+        const int64_t room = kChunk - used;
+        const int64_t count = left < room ? left : room;
+        copy_bytes(out + used, from, count);
+        from += count;
+        left -= count;
+        used += count;
+        if (used == kChunk) {
+          out += kSide * kChunk;
+          used = 0;
+        }
+      }
+    }
+    if (used > 0) _mm512_mask_storeu_epi8(out, ~uint64_t{0} << used, _mm512_setzero_si512());
+  }
+}
+
+}  // namespace ipex_quant::kernels
