@@ -22,9 +22,9 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _C.set_isa_cap("")
 
 
-@pytest.fixture(params=[name for name in available_isas() if "vnni" not in name])
+@pytest.fixture(params=[name for name in available_isas() if not {"vnni", "amx"} & {name[-4:], name[-3:]}])
 def vector_isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The same for kernels that have no form with VNNI."""
+    """The same for kernels that have no form with VNNI or AMX."""
     _C.set_isa_cap(request.param)
     yield request.param
     _C.set_isa_cap("")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ISA_FILE = re.compile(r"_(avx2|avx2vnni|avx512|avx512vnni|avx512vbmi)\.cpp\.o$")
+ISA_FILE = re.compile(r"_(avx2|avx2vnni|avx512|avx512vnni|avx512vbmi|avx512amx)\.cpp\.o$")
 
 
 def objects() -> list[Path]:
@@ -42,13 +42,16 @@ def test_baseline_objects_run_on_every_cpu() -> None:
             assert wide is None, f"{path.name} uses {wide and wide.group()}"
 
 
-@pytest.mark.parametrize("isa", ["avx2vnni", "avx512vnni"])
-def test_vnni_objects_multiply_with_vnni(isa: str) -> None:
+@pytest.mark.parametrize(
+    ("isa", "instruction"),
+    [("avx2vnni", "vpdpbusd"), ("avx512vnni", "vpdpbusd"), ("avx512amx", "tdpbusd")],
+)
+def test_objects_multiply_with_their_instruction(isa: str, instruction: str) -> None:
     """The dot product instruction is there, not an emulation of it."""
     found = [path for path in objects() if path.name.startswith(f"gemm_{isa}")]
     assert found
     for path in found:
-        assert "vpdpbusd" in run("objdump", "-d", str(path)), path.name
+        assert instruction in run("objdump", "-d", str(path)), path.name
 
 
 def test_isa_objects_export_no_inline_functions() -> None:
