@@ -181,7 +181,7 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
       unroll<4>([&](auto i) IQ_INLINE { lines[i] = load_strip(p[i], count); });
       interleave_strip(lines, x);
     } else {
-      const I32 border = set1i(b.zero_point * 0x01010101);
+      const I32 border = set1i(static_cast<int32_t>(b.zero_point * 0x01010101U));
       unroll<NV>([&](auto v) IQ_INLINE { x[v] = border; });
     }
     ++at;

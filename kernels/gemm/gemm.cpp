@@ -53,8 +53,7 @@ Cut cut(const GemmProblem& p, const GemmEntry& kernel, int threads) {
 struct Table {
   std::vector<const uint8_t*> pointers;
   std::vector<int64_t> dst_rows;
-  std::vector<GemmPanel> panels;
-  AlignedVector<uint8_t> packed;  ///< memory of the panels
+  Panels panels;
 
   void reserve(int64_t taps, int64_t rows) {
     if (pointers.size() < static_cast<size_t>(taps * rows)) {
@@ -64,37 +63,10 @@ struct Table {
   }
 };
 
-#ifdef IPEX_QUANT_X86
-/// Panels of the rows in the table: where they lie when 64 bytes may be read there, else copied.
-void make_panels(const GemmProblem& p, Table& table, int64_t stride, int64_t rows, int64_t group) {
-  const GemmWeight& w = *p.weight;
-  const int64_t bytes = w.taps * w.depth;
-  const int64_t size = panel_bytes(bytes);
-  const int64_t panels = ceil_div(rows, kPanelRows);
-  const bool in_place = p.rows.step > 0 && w.taps == 1 && w.depth % kPanelChunk == 0;
-  const int64_t whole = in_place ? rows / kPanelRows : 0;
-  table.panels.resize(static_cast<size_t>(panels));
-  if (static_cast<int64_t>(table.packed.size()) < (panels - whole) * size) {
-    table.packed.resize(static_cast<size_t>((panels - whole) * size));
-  }
-  for (int64_t i = 0; i < panels; ++i) {
-    GemmPanel& panel = table.panels[static_cast<size_t>(i)];
-    if (i < whole) {
-      const uint8_t* first = table.pointers[static_cast<size_t>(i * kPanelRows)];
-      panel = {first + group * p.group_offset, p.rows.step, kPanelChunk};
-    } else {
-      panel = {table.packed.data() + (i - whole) * size, kPanelChunk, kPanelRows * kPanelChunk};
-    }
-  }
-  const int64_t done = whole * kPanelRows;
-  pack_panels_avx512amx({rows - done, table.pointers.data() + done, stride, group * p.group_offset,
-                         w.taps, w.depth, table.packed.data()});
-}
-#endif
-
 /// All rows of the table times one block of columns.
 void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
-                    int64_t stride, int64_t rows, int64_t group, int64_t block) {
+                    const GemmPanel* panels, int64_t stride, int64_t rows, int64_t group,
+                    int64_t block) {
   const GemmWeight& w = *p.weight;
   const int64_t padded_n = w.padded_n();
   const int64_t first = block * kGemmBlock;
@@ -117,7 +89,7 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   tile.col = group * w.n + first;
   tile.count = rows;
   tile.rows = table.pointers.data();
-  tile.panels = table.panels.data();
+  tile.panels = panels;
   tile.dst_rows = table.dst_rows.data();
   kernel.run(tile);
 }
@@ -150,6 +122,7 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
     table.reserve(w.taps, c.rows);
     int64_t filled = -1;
     int64_t packed_group = -1;
+    const GemmPanel* panels = nullptr;
     int64_t rows = 0;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row_block = i / columns;
@@ -163,13 +136,12 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
         packed_group = -1;
       }
       const int64_t group = column / c.column_blocks;
-#ifdef IPEX_QUANT_X86
       if (kernel.kr == kPanelChunk && group != packed_group) {
-        make_panels(p, table, c.rows, rows, group);
+        panels = table.panels.find({rows, table.pointers.data(), c.rows, group * p.group_offset,
+                                    w.taps, w.depth, p.rows.step});
         packed_group = group;
       }
-#endif
-      multiply_block(p, kernel, table, c.rows, rows, group, column % c.column_blocks);
+      multiply_block(p, kernel, table, panels, c.rows, rows, group, column % c.column_blocks);
     }
   });
 }

@@ -47,7 +47,7 @@ struct TileConfig {
 
 /// R tiles of rows from group `group` on, times C tiles of columns from column `first` on.
 template <int R, int C>
-void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first) {
+void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, bool bounded) {
   unroll<R>([&](auto r)
                 IQ_INLINE { unroll<C>([&](auto c) IQ_INLINE { zero_tile<r * kPairs + c>(); }); });
   const GemmPanel* panels = tile.panels + group;
@@ -74,16 +74,22 @@ void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first) {
     });
   });
 
-  I32 start[C];
-  unroll<C>([&](auto c) IQ_INLINE { start[c] = load(tile.start + first + c * kSide); });
-  const auto finish = [&](int64_t row, auto rows) IQ_INLINE {
+  const auto finish = [&](int64_t at, auto rows) IQ_INLINE {
     constexpr int kRows = decltype(rows)::value;
+    const int64_t row = group * kSide + at;
     I32 acc[kRows][C];
-    unroll<kRows>([&](auto r) IQ_INLINE {
-      unroll<C>([&](auto c)
-                    IQ_INLINE { acc[r][c] = add(load(&sums[row + r][c * kSide]), start[c]); });
+    unroll<C>([&](auto c) IQ_INLINE {
+      const I32 start = load(tile.start + first + c * kSide);
+      unroll<kRows>([&](auto r)
+                        IQ_INLINE { acc[r][c] = add(load(&sums[at + r][c * kSide]), start); });
     });
-    store_tile<kRows, C>(tile, group * kSide + row, first, acc);
+    if (tile.row_start) {
+      unroll<kRows>([&](auto r) IQ_INLINE {
+        const I32 more = set1i(tile.row_start[row + r]);
+        unroll<C>([&](auto c) IQ_INLINE { acc[r][c] = add(acc[r][c], more); });
+      });
+    }
+    store_tile<kRows, C>(tile, row, first, acc, bounded);
   };
   const int64_t left = tile.count - group * kSide;
   const int64_t rows = left < R * kSide ? left : R * kSide;
@@ -95,9 +101,10 @@ void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first) {
 template <int C>
 inline void amx_columns(const GemmTile& tile, int64_t chunks, int first) {
   const int64_t groups = (tile.count + kSide - 1) / kSide;
+  const bool bounded = bounded_columns<C>(tile, first);
   int64_t g = 0;
-  for (; g + kPairs <= groups; g += kPairs) amx_block<kPairs, C>(tile, g, chunks, first);
-  if (g < groups) amx_block<1, C>(tile, g, chunks, first);
+  for (; g + kPairs <= groups; g += kPairs) amx_block<kPairs, C>(tile, g, chunks, first, bounded);
+  if (g < groups) amx_block<1, C>(tile, g, chunks, first, bounded);
 }
 
 /// Copies `count` bytes, 1..64.
@@ -118,11 +125,11 @@ void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
   __asm__ volatile("tilerelease");
 }
 
-void pack_panels_avx512amx(const PanelRows& rows) {
+void pack_panels_avx512amx(const PanelRows& rows, uint8_t* panels) {
   const int64_t depth = rows.depth;
   const int64_t chunks = (rows.taps * depth + kChunk - 1) / kChunk;
   for (int64_t i = 0; i < rows.count; ++i) {
-    uint8_t* out = rows.out + i / kSide * chunks * kSide * kChunk + i % kSide * kChunk;
+    uint8_t* out = panels + i / kSide * chunks * kSide * kChunk + i % kSide * kChunk;
     int64_t used = 0;  // bytes of the chunk that `out` is in
     for (int64_t tap = 0; tap < rows.taps; ++tap) {
       const uint8_t* from = rows.rows[tap * rows.row_stride + i] + rows.row_offset;

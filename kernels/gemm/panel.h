@@ -1,12 +1,11 @@
 /// \file
 /// Rows brought into panels, for kernels whose instructions take a block of rows at once.
-///
-/// A panel is 16 rows in pieces of 64 bytes, the taps of a row one behind the other. What is behind
-/// a row's last byte is zero, so that it does not matter which weights it meets.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "kernels/aligned.h"
 #include "kernels/gemm/tile.h"
 
 namespace ipex_quant::kernels {
@@ -14,12 +13,7 @@ namespace ipex_quant::kernels {
 constexpr int64_t kPanelRows = 16;
 constexpr int64_t kPanelChunk = 64;
 
-/// Bytes that packing one panel of rows with `bytes` bytes takes.
-inline int64_t panel_bytes(int64_t bytes) {
-  return (bytes + kPanelChunk - 1) / kPanelChunk * kPanelChunk * kPanelRows;
-}
-
-/// Rows to pack: fields as in GemmTile.
+/// Rows that a kernel with kr == kPanelChunk is to read; fields as in GemmTile.
 struct PanelRows {
   int64_t count;
   const uint8_t* const* rows;
@@ -27,11 +21,25 @@ struct PanelRows {
   int64_t row_offset;
   int64_t taps;
   int64_t depth;  ///< bytes per tap
-  uint8_t* out;   ///< [panel][chunk][16][64]
+  int64_t step;   ///< bytes from row to row, 0 where they have no common step
+};
+
+/// The panels of some rows. They lie where the rows are when whole chunks may be read there, else
+/// in a copy, which also puts the taps of a row one behind the other. The memory only grows.
+class Panels {
+ public:
+  /// The result holds until the next call, and while the rows do.
+  const GemmPanel* find(const PanelRows& rows);
+
+ private:
+  std::vector<GemmPanel> panels_;
+  AlignedVector<uint8_t> packed_;
 };
 
 #ifdef IPEX_QUANT_X86
-void pack_panels_avx512amx(const PanelRows& rows);
+/// Copies rows to out: [count / 16, rounded up][chunk][16][64]. What is behind a row's last byte is
+/// zero, so that it does not matter which weights it meets.
+void pack_panels_avx512amx(const PanelRows& rows, uint8_t* out);
 #endif
 
 }  // namespace ipex_quant::kernels

@@ -162,8 +162,8 @@ inline IQ_INLINE void store_tile(const GemmTile& tile, int64_t row, int first,
       unroll<MR>([&](auto r) IQ_INLINE {
         I32 t[NV];
         unroll<NV>([&](auto v) IQ_INLINE {
-          t[v] = to.template round<kBounded>(
-              scaled(acc[r][v], scale + v * kLanes, bias + v * kLanes));
+          t[v] =
+              to.template round<kBounded>(scaled(acc[r][v], scale + v * kLanes, bias + v * kLanes));
         });
         uint8_t* out = static_cast<uint8_t*>(tile.dst) + dst_rows[r] * tile.dst_stride + col;
         store_bytes<NV>(out, t, to, columns);

@@ -8,6 +8,7 @@
 
 #include "kernels/aligned.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/panel.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/matmul/steps.h"
 
@@ -38,6 +39,7 @@ struct Scratch {
   AlignedVector<int32_t> start;  ///< [padded n]
   AlignedVector<uint8_t> rows;   ///< copies of rows that may not be read past their end
   std::vector<const uint8_t*> pointers;
+  Panels panels;
   std::vector<int64_t> dst_rows;
   std::vector<int32_t> row_start;
 
@@ -59,7 +61,7 @@ class Matmul {
 
   /// Packs B of a batch, and the start values of its columns' sums.
   void pack(int64_t batch, Scratch& s) const {
-    Scratch::grow(s.weight, padded_n_ * depth_);
+    Scratch::grow(s.weight, padded_n_ * depth_ + kGemmWeightTail);
     Scratch::grow(s.start, padded_n_);
     // With b' = b - 128 and z' = b_zero_point - 128, sum (a - za)(b - zb) is
     // sum a b' - za sum b' + k za z' - z' sum a; the last term belongs to the row.
@@ -88,13 +90,20 @@ class Matmul {
       const int64_t first = begin + (end - begin) * i / parts;
       const int64_t last = begin + (end - begin) * (i + 1) / parts;
       find_rows(batch, first, last, s);
+      const GemmPanel* panels =
+          kernel_.kr != kPanelChunk
+              ? nullptr
+              : s.panels.find({last - first, s.pointers.data(), 0, 0, 1, depth_, step()});
       for (int64_t block = 0; block < args_.n; block += kGemmBlock) {
-        multiply(batch, last - first, block, epilogue, s);
+        multiply(batch, last - first, block, epilogue, s, panels);
       }
     }
   }
 
  private:
+  /// Rows of A are copied when a group of 4 bytes ends behind them; then they have no common step.
+  int64_t step() const { return depth_ == args_.k ? args_.a_row_stride : 0; }
+
   int32_t shifted_zero() const { return args_.b_zero_point - 128; }
 
   /// Fills the table of row pointers and the rows' share of the compensation.
@@ -127,11 +136,12 @@ class Matmul {
 
   /// The found rows times one block of columns.
   void multiply(int64_t batch, int64_t rows, int64_t block, const EpiloguePlan& epilogue,
-                const Scratch& s) const {
+                const Scratch& s, const GemmPanel* panels) const {
     static constexpr float kNoBias[kGemmBlock] = {};
     GemmTile tile;
     tile.count = rows;
     tile.rows = s.pointers.data();
+    tile.panels = panels;
     tile.row_stride = 0;
     tile.row_offset = 0;
     tile.taps = 1;
