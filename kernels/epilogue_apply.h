@@ -115,8 +115,18 @@ inline void combine_row(float* y, int64_t n, const PostOp& op, const PostOpTenso
   }
 }
 
-/// Runs the steps of the chain on y, in place.
-inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t n, int64_t row, int64_t col) {
+/// Runs the steps of the chain on y, in place: `rows` rows of `n` results, `stride` >= n floats
+/// apart in whole vectors. A step runs on all rows before the next one starts, so that the
+/// latencies of many vectors overlap.
+inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_t stride, int64_t n,
+                        const int64_t* dst_rows, int64_t col) {
+  const auto map = [&](const auto& f) { map_row(y, rows * stride, f); };
+  const auto combine = [&](const PostOp& op, const PostOpTensor& tensor, bool is_u8,
+                           const auto& f) {
+    for (int64_t r = 0; r < rows; ++r) {
+      combine_row(y + r * stride, n, op, tensor, is_u8, dst_rows[r], col, f);
+    }
+  };
   int tensor = 0;
   for (int step = 0; step < plan.chain.count; ++step) {
     const PostOp& op = plan.chain.ops[step];
@@ -125,68 +135,63 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t n, int64_t r
     switch (op.kind) {
     case PostOpKind::kRelu:
       // Operands so that a NaN stays one, as in torch's relu and clamp.
-      map_row(y, n, [](F32 v) { return max(set1(0.0f), v); });
+      map([](F32 v) { return max(set1(0.0f), v); });
       break;
     case PostOpKind::kClamp:
-      map_row(y, n, [&](F32 v) { return min(b, max(a, v)); });
+      map([&](F32 v) { return min(b, max(a, v)); });
       break;
     case PostOpKind::kSigmoid:
-      map_row(y, n, [](F32 v) { return sigmoid_v(v); });
+      map([](F32 v) { return sigmoid_v(v); });
       break;
     case PostOpKind::kTanh:
-      map_row(y, n, [](F32 v) { return tanh_v(v); });
+      map([](F32 v) { return tanh_v(v); });
       break;
     case PostOpKind::kGeluErf:
-      map_row(y, n, [](F32 v) { return gelu_erf_v(v); });
+      map([](F32 v) { return gelu_erf_v(v); });
       break;
     case PostOpKind::kGeluTanh:
-      map_row(y, n, [](F32 v) { return gelu_tanh_v(v); });
+      map([](F32 v) { return gelu_tanh_v(v); });
       break;
     case PostOpKind::kSilu:
-      map_row(y, n, [](F32 v) { return silu_v(v); });
+      map([](F32 v) { return silu_v(v); });
       break;
     case PostOpKind::kHardswish:
-      map_row(y, n, [](F32 v) { return hardswish_v(v); });
+      map([](F32 v) { return hardswish_v(v); });
       break;
     case PostOpKind::kHardsigmoid:
-      map_row(y, n, [](F32 v) { return hardsigmoid_v(v); });
+      map([](F32 v) { return hardsigmoid_v(v); });
       break;
     case PostOpKind::kLeakyRelu:
-      map_row(y, n, [&](F32 v) { return leaky_relu_v(v, a); });
+      map([&](F32 v) { return leaky_relu_v(v, a); });
       break;
     case PostOpKind::kElu:
-      map_row(y, n, [&](F32 v) { return elu_v(v, a); });
+      map([&](F32 v) { return elu_v(v, a); });
       break;
     case PostOpKind::kMish:
-      map_row(y, n, [](F32 v) { return mish_v(v); });
+      map([](F32 v) { return mish_v(v); });
       break;
     case PostOpKind::kMulScalar:
-      map_row(y, n, [&](F32 v) { return mul(v, a); });
+      map([&](F32 v) { return mul(v, a); });
       break;
     case PostOpKind::kAddScalar:
-      map_row(y, n, [&](F32 v) { return add(v, a); });
+      map([&](F32 v) { return add(v, a); });
       break;
     case PostOpKind::kAddU8:
     case PostOpKind::kAddF32:
-      combine_row(y, n, op, plan.tensors[tensor++], op.kind == PostOpKind::kAddU8, row, col,
-                  [](F32 v, F32 other) { return add(v, other); });
+      combine(op, plan.tensors[tensor++], op.kind == PostOpKind::kAddU8,
+              [](F32 v, F32 other) { return add(v, other); });
       break;
     case PostOpKind::kMulU8:
     case PostOpKind::kMulF32:
-      combine_row(y, n, op, plan.tensors[tensor++], op.kind == PostOpKind::kMulU8, row, col,
-                  [](F32 v, F32 other) { return mul(v, other); });
+      combine(op, plan.tensors[tensor++], op.kind == PostOpKind::kMulU8,
+              [](F32 v, F32 other) { return mul(v, other); });
       break;
     }
   }
 }
 
-/// Runs the epilogue on `n` <= kEpilogueRow results of output row `row`, starting at column `col`.
-///
-/// \param y    results as float; overwritten; room for n rounded up to 16
-/// \param out  element (row, col) of the output: uint8 when the chain quantizes, else float
-inline void finish_row(const EpiloguePlan& plan, float* y, int64_t n, int64_t row, int64_t col,
-                       void* out) {
-  apply_chain(plan, y, n, row, col);
+/// Stores the results of a row: quantized when the chain does that, else as they are.
+inline void store_row(const EpiloguePlan& plan, const float* y, int64_t n, void* out) {
   if (plan.chain.quantize) {
     const F32 inv_scale = set1(plan.chain.inv_scale);
     const F32 low = set1(plan.low);
@@ -201,6 +206,16 @@ inline void finish_row(const EpiloguePlan& plan, float* y, int64_t n, int64_t ro
       store_some(static_cast<float*>(out) + i, load(y + i), count);
     });
   }
+}
+
+/// Runs the epilogue on `n` <= kEpilogueRow results of output row `row`, starting at column `col`.
+///
+/// \param y    results as float; overwritten; room for n rounded up to 16
+/// \param out  element (row, col) of the output: uint8 when the chain quantizes, else float
+inline void finish_row(const EpiloguePlan& plan, float* y, int64_t n, int64_t row, int64_t col,
+                       void* out) {
+  apply_chain(plan, y, 1, (n + kLanes - 1) / kLanes * kLanes, n, &row, col);
+  store_row(plan, y, n, out);
 }
 
 }  // namespace

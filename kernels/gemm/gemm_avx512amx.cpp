@@ -11,7 +11,7 @@ namespace {
 constexpr int kSide = 16;   // rows, and columns, of a tile of sums
 constexpr int kChunk = 64;  // bytes of a row in a tile
 constexpr int kPairs = 2;   // tiles of rows, and of columns, that are multiplied with each other
-constexpr int kStoreRows = 4;
+constexpr int kStoreRows = 8;
 
 // Registers: sums 0..3, rows 4..5, weights 6..7. GCC's intrinsics do not tell the compiler that
 // memory is read, so these do.

@@ -99,13 +99,13 @@ inline IQ_INLINE int64_t columns_of(int64_t columns, int v) {
 /// then.
 __attribute__((noinline)) void finish_tile(const GemmTile& tile, const int64_t* dst_rows, int rows,
                                            float* y, int64_t stride, int64_t columns, int64_t col) {
+  apply_chain(*tile.epilogue, y, rows, stride, columns, dst_rows, col);
   for (int r = 0; r < rows; ++r, y += stride) {
-    const int64_t row = dst_rows[r];
-    const int64_t at = row * tile.dst_stride + col;
+    const int64_t at = dst_rows[r] * tile.dst_stride + col;
     void* out = tile.epilogue->chain.quantize
                     ? static_cast<void*>(static_cast<uint8_t*>(tile.dst) + at)
                     : static_cast<void*>(static_cast<float*>(tile.dst) + at);
-    finish_row(*tile.epilogue, y, columns, row, col, out);
+    store_row(*tile.epilogue, y, columns, out);
   }
 }
 
