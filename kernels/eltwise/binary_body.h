@@ -4,8 +4,8 @@
 /// Include it from ISA files only (see simd.h).
 #pragma once
 
+#include "kernels/bytes_x4.h"
 #include "kernels/eltwise/binary.h"
-#include "kernels/eltwise/quantize_block.h"
 #include "kernels/epilogue_apply.h"
 
 namespace ipex_quant::kernels {
@@ -36,11 +36,31 @@ inline void combine_some(const OperandRow& a, const OperandRow& b, int64_t first
   });
 }
 
+/// kBytesX4 columns of an operand as floats, interleaved.
+struct OperandX4 {
+  FromBytes from;
+  const uint8_t* data;
+  bool broadcast;
+  F32 fixed;  ///< the one value of a row
+
+  OperandX4(const BinaryOperand& operand, const OperandRow& row)
+      : from(operand.scale, operand.zero_point), data(row.data), broadcast(row.broadcast),
+        fixed(row.dequantize(set1i(*row.data))) {}
+
+  IQ_INLINE void operator()(int64_t col, F32 (&y)[4]) const {
+    if (broadcast) {
+      unroll<4>([&](auto j) IQ_INLINE { y[j] = fixed; });
+    } else {
+      from(data + col, y);
+    }
+  }
+};
+
 template <class Op>
 inline void binary_rows(const BinaryArgs& args, const Op& op) {
   const EpiloguePlan& plan = args.epilogue;
   const bool direct = plan.form == EpilogueForm::kQuantize;
-  const Quantizer quantizer(plan.chain.inv_scale, plan.chain.zero_point, plan.low, plan.high);
+  const ToBytes to(plan);
   const int64_t bytes = plan.chain.quantize ? 1 : 4;
   for (int64_t row = 0; row < args.rows; ++row) {
     const OperandRow a(args.a, row);
@@ -48,16 +68,15 @@ inline void binary_rows(const BinaryArgs& args, const Op& op) {
     uint8_t* dst = static_cast<uint8_t*>(args.dst) + row * args.dst_stride * bytes;
     int64_t col = 0;
     if (direct) {
-      const F32 fixed_a = a.dequantize(set1i(*a.data));
-      const F32 fixed_b = b.dequantize(set1i(*b.data));
-      const auto one = [&](int64_t at) {
-        const F32 x = a.broadcast ? fixed_a : a.dequantize(load_u8(a.data + at));
-        const F32 y = b.broadcast ? fixed_b : b.dequantize(load_u8(b.data + at));
-        return quantizer(op(x, y));
-      };
-      for (; col + kQuantizeBlock <= args.cols; col += kQuantizeBlock) {
-        store_u8x4(dst + col, one(col), one(col + kLanes), one(col + 2 * kLanes),
-                   one(col + 3 * kLanes));
+      const OperandX4 left(args.a, a);
+      const OperandX4 right(args.b, b);
+      for (; col + kBytesX4 <= args.cols; col += kBytesX4) {
+        F32 x[4], y[4];
+        left(col, x);
+        right(col, y);
+        I32 t[4];
+        unroll<4>([&](auto j) IQ_INLINE { t[j] = to.template round<false>(op(x[j], y[j])); });
+        store_x4<true>(dst + col, t, to);
       }
     }
     while (col < args.cols) {

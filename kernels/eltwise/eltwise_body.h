@@ -12,7 +12,7 @@ namespace ipex_quant::kernels {
 namespace {
 
 inline void quantize_body(const QuantizeArgs& args) {
-  quantize_range(Quantizer(args.inv_scale, args.zero_point), args.src, args.dst, args.n);
+  quantize_range(ToBytes(args.inv_scale, args.zero_point), args.src, args.dst, args.n);
 }
 
 inline void dequantize_body(const DequantizeArgs& args) {
@@ -61,6 +61,16 @@ inline void interleave_tile(const uint8_t* tile, int64_t channels, uint8_t* dst,
     }
     return;
   }
+  if (channels == stride && (channels == 2 || channels == 4)) {
+    for (int p = 0; p < kTilePixels; p += kInterleave) {
+      if (channels == 2) {
+        interleave2(tile + p, kTilePixels, dst + p * 2);
+      } else {
+        interleave4(tile + p, kTilePixels, dst + p * 4);
+      }
+    }
+    return;
+  }
   if (channels == stride) {
     // Each store of 16 bytes runs into the next pixels, which are written after it; the last
     // 16 pixels are written apart, for nothing comes after them.
@@ -76,7 +86,8 @@ inline void interleave_tile(const uint8_t* tile, int64_t channels, uint8_t* dst,
 }
 
 inline void quantize_planes_body(const QuantizePlanesArgs& args) {
-  const Quantizer quantizer(args.inv_scale, args.zero_point);
+  const ToBytes to(args.inv_scale, args.zero_point);
+  if (args.channels == 1) return quantize_range(to, args.src, args.dst, args.pixels);
   Tile tile = {};
   for (int64_t p = 0; p < args.pixels; p += kTilePixels) {
     const int64_t left = args.pixels - p;
@@ -90,8 +101,7 @@ inline void quantize_planes_body(const QuantizePlanesArgs& args) {
       const int64_t rest = args.channels - first;
       const int64_t channels = rest < kInterleave ? rest : kInterleave;
       for (int64_t c = 0; c < channels; ++c) {
-        quantize_range(quantizer, args.src + (first + c) * args.plane + p, tile + c * kTilePixels,
-                       pixels);
+        quantize_range(to, args.src + (first + c) * args.plane + p, tile + c * kTilePixels, pixels);
       }
       uint8_t* dst = args.dst + p * args.channels + first;
       if (pixels == kTilePixels) {

@@ -4,7 +4,6 @@
 /// Include it from ISA files only (see simd.h).
 #pragma once
 
-#include "kernels/eltwise/quantize_block.h"
 #include "kernels/epilogue_apply.h"
 #include "kernels/pool/pixel.h"
 
@@ -89,6 +88,23 @@ inline void max_pixel_body(const MaxPixelArgs& args) {
     args.dst[c] = most;
   }
 }
+
+/// Quantization with scale 1 / inv_scale, ready in registers.
+struct Quantizer {
+  F32 inv_scale;
+  I32 zero_point;
+  F32 lo;  ///< smallest rounded value before the zero point is added
+  F32 hi;
+
+  Quantizer(float inv, int32_t zp)
+      : inv_scale(set1(inv)), zero_point(set1i(zp)), lo(set1(static_cast<float>(0 - zp))),
+        hi(set1(static_cast<float>(255 - zp))) {}
+
+  /// Lanes in 0..255. A NaN becomes lo: max() returns its second operand then.
+  I32 operator()(F32 x) const {
+    return add(to_int(min(max(mul(x, inv_scale), lo), hi)), zero_point);
+  }
+};
 
 /// \tparam Tap  gives the address of tap t
 template <class Tap>
