@@ -56,14 +56,17 @@ inline void for_blocks(int64_t channels, int64_t width, const F& block) {
   if (c < channels) block(channels - width);
 }
 
-inline void max_pixel_body(const MaxPixelArgs& args) {
+/// One pixel; `moved` bytes behind the taps.
+inline void max_taps(const MaxPixelArgs& args, int64_t moved, uint8_t* dst) {
 #if defined(__AVX2__)
   constexpr int64_t kWide = sizeof(Bytes);
   if (args.channels >= kWide) {
     for_blocks(args.channels, kWide, [&](int64_t c) {
       Bytes most = zero_bytes();
-      for (int64_t t = 0; t < args.count; ++t) most = max_bytes(most, load_bytes(args.taps[t] + c));
-      store_bytes_wide(args.dst + c, most);
+      for (int64_t t = 0; t < args.count; ++t) {
+        most = max_bytes(most, load_bytes(args.taps[t] + moved + c));
+      }
+      store_bytes_wide(dst + c, most);
     });
     return;
   }
@@ -71,10 +74,10 @@ inline void max_pixel_body(const MaxPixelArgs& args) {
     for_blocks(args.channels, 16, [&](int64_t c) {
       __m128i most = _mm_setzero_si128();
       for (int64_t t = 0; t < args.count; ++t) {
-        most =
-            _mm_max_epu8(most, _mm_loadu_si128(reinterpret_cast<const __m128i*>(args.taps[t] + c)));
+        const auto* tap = reinterpret_cast<const __m128i*>(args.taps[t] + moved + c);
+        most = _mm_max_epu8(most, _mm_loadu_si128(tap));
       }
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(args.dst + c), most);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + c), most);
     });
     return;
   }
@@ -82,10 +85,16 @@ inline void max_pixel_body(const MaxPixelArgs& args) {
   for (int64_t c = 0; c < args.channels; ++c) {
     uint8_t most = 0;
     for (int64_t t = 0; t < args.count; ++t) {
-      const uint8_t q = args.taps[t][c];
+      const uint8_t q = args.taps[t][moved + c];
       most = q > most ? q : most;
     }
-    args.dst[c] = most;
+    dst[c] = most;
+  }
+}
+
+inline void max_pixel_body(const MaxPixelArgs& args) {
+  for (int64_t p = 0; p < args.pixels; ++p) {
+    max_taps(args, p * args.step, args.dst + p * args.channels);
   }
 }
 
@@ -106,9 +115,10 @@ struct Quantizer {
   }
 };
 
+/// One pixel.
 /// \tparam Tap  gives the address of tap t
 template <class Tap>
-inline void average_taps(const AveragePixelArgs& args, const Tap& tap) {
+inline void average_taps(const AveragePixelArgs& args, const Tap& tap, uint8_t* dst) {
   const Quantizer quantizer(args.inv_scale, args.zero_point);
   const I32 offset = set1i(args.offset);
   const F32 factor = set1(args.factor);
@@ -133,7 +143,7 @@ inline void average_taps(const AveragePixelArgs& args, const Tap& tap) {
         s2 = add(s2, low_ints(high));
         s3 = add(s3, high_ints(high));
       }
-      store_bytes_wide(args.dst + c, pack_ints(finish(s0), finish(s1), finish(s2), finish(s3)));
+      store_bytes_wide(dst + c, pack_ints(finish(s0), finish(s1), finish(s2), finish(s3)));
     });
     return;
   }
@@ -141,7 +151,7 @@ inline void average_taps(const AveragePixelArgs& args, const Tap& tap) {
   const auto average = [&](int64_t c, int64_t n) {
     I32 sum = set1i(0);
     for (int64_t t = 0; t < args.count; ++t) sum = add(sum, load_u8_some(tap(t) + c, n));
-    store_u8_some(args.dst + c, finish(sum), n);
+    store_u8_some(dst + c, finish(sum), n);
   };
   if (args.channels >= kLanes) {
     for_blocks(args.channels, kLanes, [&](int64_t c) { average(c, kLanes); });
@@ -151,10 +161,14 @@ inline void average_taps(const AveragePixelArgs& args, const Tap& tap) {
 }
 
 inline void average_pixel_body(const AveragePixelArgs& args) {
-  if (args.taps != nullptr) {
-    average_taps(args, [&](int64_t t) { return args.taps[t]; });
-  } else {
-    average_taps(args, [&](int64_t t) { return args.first + t * args.channels; });
+  for (int64_t p = 0; p < args.pixels; ++p) {
+    const int64_t moved = p * args.step;
+    uint8_t* dst = args.dst + p * args.channels;
+    if (args.taps != nullptr) {
+      average_taps(args, [&](int64_t t) { return args.taps[t] + moved; }, dst);
+    } else {
+      average_taps(args, [&](int64_t t) { return args.first + moved + t * args.channels; }, dst);
+    }
   }
 }
 

@@ -44,9 +44,25 @@ struct Taps {
   const uint8_t* first;
   int64_t count;
   int64_t divisor;  ///< product of the windows' counts
+  int64_t pixels;   ///< output pixels in a row whose taps lie alike
+  int64_t step;     ///< bytes from the taps of one to those of the next
 };
 
-/// Calls finish(taps, dst) for each output pixel, in parallel over the pixels. A run of adjacent
+/// How many windows from `first` on, before `end`, are the first one moved on in even steps.
+int64_t alike(const std::vector<PoolWindow>& windows, int64_t first, int64_t end) {
+  const PoolWindow* w = windows.data() + first;
+  int64_t n = 1;
+  for (; first + n < end; ++n) {
+    const int64_t moved = n * (w[1].begin - w[0].begin);
+    if (w[n].begin != w[0].begin + moved || w[n].end != w[0].end + moved ||
+        w[n].step != w[0].step || w[n].count != w[0].count) {
+      break;
+    }
+  }
+  return n;
+}
+
+/// Calls finish(taps, dst) for all output pixels, in parallel over the pixels. A run of adjacent
 /// pixels gets no pointers when kRuns is true: a global pooling would only fill tables.
 template <bool kRuns, class F>
 void for_pixels(const PoolArgs& args, const Parallel& parallel, const F& finish) {
@@ -66,13 +82,19 @@ void for_pixels(const PoolArgs& args, const Parallel& parallel, const F& finish)
     int64_t o0 = begin % per_image / (out1 * out2);
     int64_t o1 = begin / out2 % out1;
     int64_t o2 = begin % out2;
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t i = begin; i < end;) {
       const PoolWindow& w0 = args.windows[0][static_cast<size_t>(o0)];
       const PoolWindow& w1 = args.windows[1][static_cast<size_t>(o1)];
       const PoolWindow& w2 = args.windows[2][static_cast<size_t>(o2)];
       const uint8_t* image =
           args.src + image_index * args.in[0] * args.in[1] * args.in[2] * args.channels;
-      if (++o2 == out2) {
+      const int64_t pixels = alike(args.windows[2], o2, std::min(out2, o2 + end - i));
+      const int64_t step =
+          pixels > 1 ? args.windows[2][static_cast<size_t>(o2) + 1].begin - w2.begin : 0;
+      uint8_t* dst = args.dst + i * args.channels;
+      i += pixels;
+      o2 += pixels;
+      if (o2 == out2) {
         o2 = 0;
         if (++o1 == out1) {
           o1 = 0;
@@ -82,8 +104,8 @@ void for_pixels(const PoolArgs& args, const Parallel& parallel, const F& finish)
           }
         }
       }
-      Taps found{taps.data(), nullptr, 0, w0.count * w1.count * w2.count};
-      uint8_t* dst = args.dst + i * args.channels;
+      Taps found{taps.data(),         nullptr, 0, w0.count * w1.count * w2.count, pixels,
+                 step * args.channels};
       if (kRuns && is_run(args, w0, w1, w2)) {
         found.pointers = nullptr;
         found.first =
@@ -110,7 +132,7 @@ void for_pixels(const PoolArgs& args, const Parallel& parallel, const F& finish)
 void max_pool(const PoolArgs& args, Features features, const Parallel& parallel) {
   const auto kernel = select_pool<MaxPixelArgs>(features);
   for_pixels<false>(args, parallel, [&](const Taps& taps, uint8_t* dst) {
-    kernel({taps.pointers, taps.count, args.channels, dst});
+    kernel({taps.pointers, taps.count, args.channels, dst, taps.pixels, taps.step});
   });
 }
 
@@ -119,7 +141,7 @@ void avg_pool(const PoolArgs& args, const AverageArgs& average, Features feature
   const auto kernel = select_pool<AveragePixelArgs>(features);
   for_pixels<true>(args, parallel, [&](const Taps& taps, uint8_t* dst) {
     const int64_t divisor = average.divisor != 0 ? average.divisor : taps.divisor;
-    kernel({taps.pointers, taps.first, taps.count, args.channels, dst,
+    kernel({taps.pointers, taps.first, taps.count, args.channels, dst, taps.pixels, taps.step,
             static_cast<int32_t>(taps.count) * average.zero_point,
             average.scale / static_cast<float>(divisor), average.out_inv_scale,
             average.out_zero_point});
@@ -138,7 +160,7 @@ void average_rows(const uint8_t* src, int64_t rows, int64_t cols, const AverageA
       int32_t sum = 0;
       for (int64_t i = 0; i < cols; ++i) sum += src[row * cols + i];
       // A pixel without taps: the kernel only quantizes.
-      kernel({nullptr, nullptr, 0, 1, dst + row, offset - sum, factor, average.out_inv_scale,
+      kernel({nullptr, nullptr, 0, 1, dst + row, 1, 0, offset - sum, factor, average.out_inv_scale,
               average.out_zero_point});
     }
   });
