@@ -46,6 +46,7 @@ Symbol site_attr() { return named("iq_site"); }
 Symbol ids_attr() { return named("iq_ids"); }
 Symbol role_attr() { return named("iq_role"); }
 Symbol reason_attr() { return named("iq_reason"); }
+Symbol anchor_attr() { return named("iq_anchor"); }
 
 std::optional<std::string> site_of(const Node* node) {
   if (!node->hasAttribute(site_attr())) {

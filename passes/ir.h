@@ -20,6 +20,8 @@ c10::Symbol ids_attr();   ///< "iq_ids" ints: indices of the original ops that t
 c10::Symbol
 role_attr();  ///< "iq_role" string: which part of a decomposed op this is ("qk", "pv", ...)
 c10::Symbol reason_attr();  ///< "iq_reason" string: why the node stayed float
+c10::Symbol
+anchor_attr();  ///< "iq_anchor" ints: those of iq_ids that are not a fused op's epilogue
 
 /// The site text of a node, or an empty optional.
 std::optional<std::string> site_of(const Node* node);

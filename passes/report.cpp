@@ -1,9 +1,10 @@
-// Implements report_json.
+// Implements kept_float and report_json.
 #include "passes/report.h"
 
+#include <algorithm>
 #include <cstdio>
-#include <map>
 #include <sstream>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "passes/ir.h"
@@ -125,9 +126,65 @@ Entry entry_of(const Node* node, const Int8Values& int8) {
   return entry;
 }
 
+/// Where the op of `id` is computed, of a node that is one int8 operator.
+std::string place_of(const Node* node, std::int64_t id, const std::vector<OriginalOp>& ops) {
+  if (node->hasAttribute(anchor_attr())) {
+    const auto& anchors = node->is(anchor_attr());
+    if (std::find(anchors.begin(), anchors.end(), id) == anchors.end()) {
+      const OriginalOp& anchor = ops.at(static_cast<std::size_t>(anchors.at(0)));
+      return "computed in float32 in the epilogue of " + anchor.op + " " +
+             std::to_string(anchor.index) +
+             (anchor.module.empty() ? "" : " of '" + anchor.module + "'");
+    }
+  }
+  if (is_op(node, {"ipex_quant::lut"})) {
+    return "computed in float32 for each of the 256 codes of its input, which is int8 anyway";
+  }
+  return std::string("computed by ") + node->kind().toQualString() +
+         " from operands that are int8 anyway";
+}
+
+/// What a node is for an op that was decided float. Passes may still let an int8 operator compute
+/// it, where that gives the numbers of float32: nothing is rounded for its sake.
+Entry kept_entry(const Node* node, Entry entry, std::int64_t id, const std::string& reason,
+                 const std::vector<OriginalOp>& ops) {
+  entry.reason = reason;
+  if (moved_input(node) != nullptr && entry.became != Became::kFloat) {
+    entry.became = Became::kPassThrough;
+    entry.reason += "; it only moves data, which is int8 anyway";
+  } else if (entry.became == Became::kInt8) {
+    entry.became = Became::kFloat;
+    entry.reason += "; " + place_of(node, id, ops);
+  }
+  return entry;
+}
+
+/// Of several nodes of one op the one with the highest rank says what became of it. What is left in
+/// float of an op that was decided float counts more than the moves around it.
+int rank_of(const Entry& entry, bool kept) {
+  if (!kept) return static_cast<int>(entry.became);
+  if (entry.became == Became::kFloat) return entry.kernel.empty() ? 2 : 3;
+  return entry.became == Became::kPassThrough ? 1 : 0;
+}
+
 }  // namespace
 
-std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops) {
+KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<SiteParams>& sites) {
+  std::unordered_map<std::string, std::string> reasons;
+  for (const SiteParams& site : sites) {
+    if (!site.int8) reasons[site.site] = site.float_reason();
+  }
+  KeptFloat kept;
+  for (const Node* node : all_nodes(graph)) {
+    const auto reason = reasons.find(site_of(node).value_or(""));
+    if (reason == reasons.end()) continue;
+    for (const std::int64_t id : ids_of(node)) kept[id] = reason->second;
+  }
+  return kept;
+}
+
+std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
+                        const KeptFloat& kept) {
   std::map<std::int64_t, Entry> entries;
   const Int8Values int8(graph);
   for (const Node* node : all_nodes(graph)) {
@@ -135,8 +192,11 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
     if (ids.empty()) continue;
     const Entry entry = entry_of(node, int8);
     for (const std::int64_t id : ids) {
+      const auto reason = kept.find(id);
+      const bool is_kept = reason != kept.end();
+      const Entry own = is_kept ? kept_entry(node, entry, id, reason->second, ops) : entry;
       Entry& known = entries[id];
-      if (entry.became > known.became) known = entry;
+      if (rank_of(own, is_kept) > rank_of(known, is_kept)) known = own;
     }
   }
   std::ostringstream json;

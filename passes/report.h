@@ -4,10 +4,13 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "passes/pass.h"
+#include "passes/quant/site_params.h"
 #include "passes/sites/assign_sites.h"
 
 namespace ipex_quant::passes {
@@ -15,14 +18,22 @@ namespace ipex_quant::passes {
 /// Name of the uint8 tensor attribute that holds the report's JSON in a compiled module.
 extern const char* const kReportAttribute;
 
+/// Why ops were decided to stay float, by their index in the list of original ops.
+using KeptFloat = std::map<std::int64_t, std::string>;
+
+/// Reads the decisions while each op still has a node of its own: before the passes of compile.
+KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<SiteParams>& sites);
+
 /// The report as JSON:
 ///   {"version":1,"ops":[{"module":"fc","op":"aten::linear","index":0,"became":"int8",
 ///                        "kernel":"ipex_quant::linear","epilogue":"relu","reason":""}, ...]}
 /// `graph` is the bound graph whose nodes still carry iq_ids, `ops` the original ops.
 ///   int8          an int8 kernel computes it, alone or as a part of its epilogue
-///   pass_through  a stock op moves int8 data
+///   pass_through  it moves int8 data
 ///   removed       nothing is left of it (dropout, a folded batch_norm, dead code)
-///   float         runs in float, for `reason`
-std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops);
+///   float         runs in float, for `reason`; `kernel` is empty, or names the kernel in whose
+///                 epilogue it is a float32 step, or that reads operands which are int8 anyway
+std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
+                        const KeptFloat& kept);
 
 }  // namespace ipex_quant::passes

@@ -73,6 +73,8 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   const auto graph = module.get_method("forward").graph();
   check_sites(graph, sites);
 
+  const KeptFloat kept = kept_float(graph, sites);
+
   PassContext context;
   context.module = &module;
   context.preserved_attrs = preserved_attrs;
@@ -80,7 +82,7 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   context.fusions = &fusions;
   run_pipeline(compile_passes(), graph, context, normalized_properties());
 
-  Compiled compiled{module, report_json(graph, ops)};
+  Compiled compiled{module, report_json(graph, ops, kept)};
   strip_attributes(graph);
   if (module.hasattr(kOriginalOpsAttribute))
     module.type()->unsafeRemoveAttribute(kOriginalOpsAttribute);

@@ -49,6 +49,7 @@ bool emit(Graph& graph, const Chain& chain) {
   const WithInsertPoint guard(last->next());
   const std::string epilogue = epilogue_text(steps);
   const Fused fused = emit_anchor(graph, chain.anchor, epilogue, others, quantize);
+  fused.output->node()->is_(anchor_attr(), ids_of(fused.output->node()));
   inherit(fused.output->node(), chain.nodes);
   if (!needs_quantize(chain.anchor)) {
     fused.output->node()->s_(c10::Symbol::attr("iq_epilogue"), epilogue);

@@ -116,8 +116,7 @@ class Planner {
       if (kernel == Kernel::kNone || done_before(node)) continue;
       if (site == nullptr && kernel != Kernel::kStack) continue;
       if (site != nullptr && !site->int8) {
-        reasons_.emplace_back(node,
-                              site->reason.empty() ? "kept float by the recipe" : site->reason);
+        reasons_.emplace_back(node, site->float_reason());
         continue;
       }
       const std::string refusal = refusal_of(node);

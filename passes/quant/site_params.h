@@ -30,6 +30,9 @@ struct SiteParams {
   std::vector<OperandParams> operands;  ///< empty when !int8
   at::Tensor bias_correction;           ///< float32 [out], added to the bias, or undefined
 
+  /// Why the site is float. A person who edits a summary may leave the reason empty.
+  std::string float_reason() const { return reason.empty() ? "kept float by the summary" : reason; }
+
   /// The operand of the given name, or nullptr.
   const OperandParams* operand(const std::string& name) const {
     for (const OperandParams& params : operands) {

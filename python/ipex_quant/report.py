@@ -32,9 +32,10 @@ class Row:
     became: str
     """"int8", "pass_through", "removed" or "float"."""
     kernel: str
-    """The int8 operator that does its work, with its epilogue."""
+    """The int8 operator that does its work, with its epilogue; also for a float operator that is a
+    float32 step of that epilogue."""
     reason: str
-    """Why it stayed float, or what it was removed for."""
+    """Why it is float, and where an int8 operator computes it in float32."""
 
 
 class Report:
