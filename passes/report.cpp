@@ -93,7 +93,7 @@ class Int8Values {
   }
 
   void add_outputs(const Node* node) {
-    if (is_op(node, {"ipex_quant::lstm", "ipex_quant::embedding_bag"})) {
+    if (is_op(node, {"ipex_quant::lstm", "ipex_quant::gru", "ipex_quant::embedding_bag"})) {
       values_.insert(node->output(0));  // states stay float
       return;
     }

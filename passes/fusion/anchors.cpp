@@ -180,7 +180,8 @@ Fused emit_pool(const Emission& e) {
   return {e.call(op, inputs), {}};
 }
 
-Fused emit_lstm(const Emission& e) {
+Fused emit_recurrent(const Emission& e) {
+  const bool is_lstm = is_op(e.node, {"aten::lstm"});
   std::vector<Value*> weights;
   std::vector<Value*> scales;
   std::vector<Value*> biases;
@@ -205,18 +206,24 @@ Fused emit_lstm(const Emission& e) {
     zero_point = e.constant(std::int64_t{0});
   }
   Value* packed =
-      e.call("ipex_quant::lstm_prepack",
+      e.call(is_lstm ? "ipex_quant::lstm_prepack" : "ipex_quant::gru_prepack",
              {e.tensors(weights), e.tensors(scales), e.tensors(biases), e.node->input(4),
               e.node->input(7), e.node->input(8), e.node->input(3), scale, zero_point, e.text()});
-  std::vector<Value*> states = e.node->input(1)->node()->inputs().vec();
-  if (const auto constants = constant_of(e.node->input(1))) {
-    for (const at::Tensor& state : constants->toTensorVector()) states.push_back(e.constant(state));
+  std::vector<Value*> inputs = {x};
+  Value* states = e.node->input(1);
+  if (!is_lstm) {
+    inputs.push_back(states);
+  } else if (const auto constants = constant_of(states)) {
+    for (const at::Tensor& state : constants->toTensorVector()) inputs.push_back(e.constant(state));
+  } else {
+    inputs.insert(inputs.end(), states->node()->inputs().begin(), states->node()->inputs().end());
   }
-  Value* y = e.call("ipex_quant::lstm", {x, states.at(0), states.at(1), packed});
+  inputs.push_back(packed);
+  Value* y = e.call(is_lstm ? "ipex_quant::lstm" : "ipex_quant::gru", inputs);
   // A call with several results comes back as a tuple or as its unpacked values.
   Node* run = y->node();
   if (run->kind() == c10::prim::TupleConstruct) run = y->node()->input(0)->node();
-  return {run->output(0), {run->output(1), run->output(2)}};
+  return {run->output(0), run->outputs().slice(1).vec()};
 }
 
 Fused emit_embedding(const Emission& e) {
@@ -252,7 +259,7 @@ constexpr Row kRows[] = {
     {Kernel::kConv,         false, true,  emit_conv},
     {Kernel::kLinear,       false, true,  emit_linear},
     {Kernel::kMatmul,       false, false, emit_matmul},
-    {Kernel::kLstm,         false, true,  emit_lstm},
+    {Kernel::kRecurrent,    false, true,  emit_recurrent},
     {Kernel::kEmbedding,    false, true,  emit_embedding},
     {Kernel::kEmbeddingBag, false, true,  emit_embedding_bag},
     {Kernel::kBinary,       false, false, emit_binary},
@@ -270,7 +277,7 @@ const Row* row_of(const Node* node) {
 
 /// Weights stand behind dequantize_weight now, which refusal_of does not look through.
 std::string refuse_weights(const Node* node) {
-  if (kernel_of(node) != Kernel::kLstm) {
+  if (kernel_of(node) != Kernel::kRecurrent) {
     return is_dequantized_weight(weight_of(node)) ? "" : "its weight is float";
   }
   const Value* list = node->input(2);
@@ -295,7 +302,7 @@ std::string refuse_anchor(Node* node) {
     const std::string reason = refusal_of(node);
     if (!reason.empty()) return reason;
   }
-  if (row->kernel == Kernel::kLstm) return "";  // float input: quantized at run time
+  if (row->kernel == Kernel::kRecurrent) return "";  // float input: quantized at run time
   for (const Operand& operand : activations_of(node)) {
     if (!is_dequantized(operand.reader->input(operand.index))) return "an operand is float";
   }

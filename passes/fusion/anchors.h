@@ -9,7 +9,7 @@
 
 namespace ipex_quant::passes {
 
-/// What an anchor becomes: the output `y`, and for an lstm the states.
+/// What an anchor becomes: the output `y`, and for an lstm or gru the states.
 struct Fused {
   Value* output = nullptr;
   std::vector<Value*> more;  ///< further outputs, those of the anchor from 1 on

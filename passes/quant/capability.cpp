@@ -18,7 +18,8 @@ const std::unordered_map<std::string, Kernel>& kernels() {
       {"aten::conv_transpose2d", Kernel::kConv},  {"aten::conv_transpose3d", Kernel::kConv},
       {"aten::linear", Kernel::kLinear},          {"aten::matmul", Kernel::kMatmul},
       {"aten::mm", Kernel::kMatmul},              {"aten::bmm", Kernel::kMatmul},
-      {"aten::lstm", Kernel::kLstm},              {"aten::embedding", Kernel::kEmbedding},
+      {"aten::lstm", Kernel::kRecurrent},         {"aten::gru", Kernel::kRecurrent},
+      {"aten::embedding", Kernel::kEmbedding},
       {"aten::embedding_bag", Kernel::kEmbeddingBag},
       {"aten::cat", Kernel::kCat},                {"aten::concat", Kernel::kCat},
       {"aten::stack", Kernel::kStack},
@@ -81,8 +82,8 @@ std::string refuse_linear(const Node* node) {
 }
 
 /// lstm.input(input, hx, params, has_biases, num_layers, dropout, train, bidirectional,
-/// batch_first)
-std::string refuse_lstm(const Node* node) {
+/// batch_first); gru.input is the same with one tensor as hx.
+std::string refuse_recurrent(const Node* node) {
   if (!argument(node, "input")) return "its input is a packed sequence";
   const auto biases = constant_bool(node->input(3));
   const auto layers = constant_int(node->input(4));
@@ -95,7 +96,9 @@ std::string refuse_lstm(const Node* node) {
   if (*train && *dropout != 0) return "it has dropout in training mode";
   const Value* states = node->input(1);
   const bool listed = made_by(states, {"prim::ListConstruct"});
-  if (!listed && !constant_of(states)) return "its initial state is made elsewhere";
+  if (is_op(node, {"aten::lstm"}) && !listed && !constant_of(states)) {
+    return "its initial state is made elsewhere";
+  }
   const std::int64_t per_cell = *biases ? 4 : 2;
   const auto expected = static_cast<std::size_t>(*layers * (*both ? 2 : 1) * per_cell);
   std::vector<at::Tensor> params;
@@ -184,7 +187,8 @@ Kernel kernel_of(const Node* node) {
 
 bool is_anchor(Kernel kernel) {
   return kernel == Kernel::kConv || kernel == Kernel::kLinear || kernel == Kernel::kMatmul ||
-         kernel == Kernel::kLstm || kernel == Kernel::kEmbedding || kernel == Kernel::kEmbeddingBag;
+         kernel == Kernel::kRecurrent || kernel == Kernel::kEmbedding ||
+         kernel == Kernel::kEmbeddingBag;
 }
 
 bool has_post_ops(Kernel kernel) {
@@ -202,8 +206,8 @@ std::string refusal_of(const Node* node) {
     return refuse_linear(node);
   case Kernel::kMatmul:
     return "";
-  case Kernel::kLstm:
-    return refuse_lstm(node);
+  case Kernel::kRecurrent:
+    return refuse_recurrent(node);
   case Kernel::kEmbedding:
     return refuse_weight(node->input(0), 2, 2);
   case Kernel::kEmbeddingBag:
@@ -226,7 +230,7 @@ std::vector<Operand> activations_of(Node* node) {
   case Kernel::kConv:
   case Kernel::kLinear:
     return {{node, 0, {"input"}}};
-  case Kernel::kLstm:
+  case Kernel::kRecurrent:
   case Kernel::kPool:
     return {{node, 0, {"input"}}};
   case Kernel::kUnary:

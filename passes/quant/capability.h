@@ -14,8 +14,8 @@ enum class Kernel {
   kNone,
   kConv,  ///< all convolutions, transposed ones too
   kLinear,
-  kMatmul,  ///< two activations
-  kLstm,
+  kMatmul,     ///< two activations
+  kRecurrent,  ///< lstm and gru
   kEmbedding,
   kEmbeddingBag,
   kBinary,  ///< add, sub, mul of two tensors

@@ -1,11 +1,11 @@
 /// \file
 /// Decides which values of a graph are quantized, before anything is changed.
 ///
-/// Anchors (conv, linear, matmul, lstm) of int8 sites demand their activations in int8. A demand is
-/// on the root of a value, above all ops that only move data: all demands on one root share one
-/// scale. An op between int8 values (pool, cat, add, activation) follows when its inputs can be had
-/// in int8 for nothing, that is made by an int8 kernel or demanded by an anchor, and its result is
-/// demanded. An op that joins an anchor's epilogue (chain.h) needs no int8 on that edge.
+/// Anchors (conv, linear, matmul, lstm, gru) of int8 sites demand their activations in int8. A
+/// demand is on the root of a value, above all ops that only move data: all demands on one root
+/// share one scale. An op between int8 values (pool, cat, add, activation) follows when its inputs
+/// can be had in int8 for nothing, that is made by an int8 kernel or demanded by an anchor, and its
+/// result is demanded. An op that joins an anchor's epilogue (chain.h) needs no int8 on that edge.
 #pragma once
 
 #include <ATen/core/Tensor.h>

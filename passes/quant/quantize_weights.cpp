@@ -121,8 +121,8 @@ void append_small_copy(Graph& graph, Node* node) {
   node->replaceInput(0, insert_call(graph, "aten::cat", {list->output(), last}));
 }
 
-/// The weights of an lstm come as one list: per layer and direction w_ih, w_hh, b_ih, b_hh.
-void quantize_lstm(Graph& graph, Node* node, const SiteParams& site) {
+/// The weights of an lstm or gru come as one list: per layer and direction w_ih, w_hh, b_ih, b_hh.
+void quantize_recurrent(Graph& graph, Node* node, const SiteParams& site) {
   Value* list = node->input(2);
   std::vector<at::Tensor> params;
   if (const auto constant = constant_of(list)) {
@@ -175,8 +175,8 @@ at::Tensor factor_for_input(const Node* node, const at::Tensor& factor) {
 
 void quantize_weights(Graph& graph, Node* node, const SiteParams& site) {
   const WithInsertPoint guard(node);
-  if (kernel_of(node) == Kernel::kLstm) {
-    quantize_lstm(graph, node, site);
+  if (kernel_of(node) == Kernel::kRecurrent) {
+    quantize_recurrent(graph, node, site);
   } else {
     quantize_one(graph, node, site);
   }

@@ -7,15 +7,16 @@
 
 namespace ipex_quant::passes {
 
-/// Makes the constant weights of a conv, linear, lstm or embedding node int8: quantize_weight and
-/// dequantize_weight stand in the graph. Scales come from the site; where it has none, the largest
-/// magnitude of each output channel divided by 127. An lstm with few inputs, quantized at run time,
-/// reads [x, x / 128] with the weight [Wq, 128 (W - Wq)]. Errors name the site.
+/// Makes the constant weights of a conv, linear, lstm, gru or embedding node int8: quantize_weight
+/// and dequantize_weight stand in the graph. Scales come from the site; where it has none, the
+/// largest magnitude of each output channel divided by 127. An lstm or gru with few inputs,
+/// quantized at run time, reads [x, x / 128] with the weight [Wq, 128 (W - Wq)]. Errors name the
+/// site.
 void quantize_weights(Graph& graph, Node* node, const SiteParams& site);
 
-/// Whether an lstm whose input is quantized at run time gets its first weights as two int8 parts:
-/// where the kernel then still gives a row of its input 16 bits, for 8 bits of weight would waste
-/// them.
+/// Whether an lstm or gru whose input is quantized at run time gets its first weights as two int8
+/// parts: where the kernel then still gives a row of its input 16 bits, for 8 bits of weight would
+/// waste them.
 bool splits_input_weight(std::int64_t input_size, std::int64_t units);
 
 /// 1 / factor in the shape that multiplies the input of `node` per channel.

@@ -19,6 +19,8 @@ constexpr auto kTensorList = OperandKind::kTensorList;
 
 const std::vector<OperandRow> kInput = {{"input", 0, kActivation, -1, -1}};
 const std::vector<OperandRow> kAB = {{"a", 0, kActivation, -1, -1}, {"b", 1, kActivation, -1, -1}};
+const std::vector<OperandRow> kRecurrent = {{"input", 0, kActivation, -1, -1},
+                                            {"weights", 2, kWeightList, 0, 0}};
 
 // clang-format off
 const std::vector<OpRow> kTable = {
@@ -33,7 +35,8 @@ const std::vector<OpRow> kTable = {
     {"baddbmm", {"aten::baddbmm"}, {{"a", 1, kActivation, -1, -1}, {"b", 2, kActivation, -1, -1}}},
     {"sdpa", {"aten::scaled_dot_product_attention"},
              {{"query", 0, kActivation, -1, -1}, {"key", 1, kActivation, -1, -1}, {"value", 2, kActivation, -1, -1}}},
-    {"lstm", {"aten::lstm.input"}, {{"input", 0, kActivation, -1, -1}, {"weights", 2, kWeightList, 0, 0}}},
+    {"lstm", {"aten::lstm.input"}, kRecurrent},
+    {"gru", {"aten::gru.input"}, kRecurrent},
     {"add", {"aten::add", "aten::add_"}, kAB},
     {"sub", {"aten::sub", "aten::sub_", "aten::subtract", "aten::subtract_"}, kAB},
     {"mul", {"aten::mul", "aten::mul_", "aten::multiply", "aten::multiply_"}, kAB},

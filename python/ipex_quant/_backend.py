@@ -92,7 +92,7 @@ def make_steady(module: Any) -> None:
 
 
 def splits_input_weight(input_size: int, units: int) -> bool:
-    """Whether an lstm that quantizes its input at run time keeps 15 bits of its first weights."""
+    """Whether an lstm or gru with a run-time input scale keeps 15 bits of its first weights."""
     return _C.splits_input_weight(input_size, units)
 
 

@@ -10,8 +10,13 @@ import torch
 
 #: Families whose kernels decide what becomes int8; the others follow them.
 ANCHORS = frozenset(
-    ("conv", "linear", "addmm", "matmul", "baddbmm", "sdpa", "lstm", "embedding", "embedding_bag")
+    (
+        *("conv", "linear", "addmm", "matmul", "baddbmm", "sdpa"),
+        *("lstm", "gru", "embedding", "embedding_bag"),
+    )
 )
+#: Families whose kernel can take the scale of each input row at run time.
+RECURRENT = frozenset(("lstm", "gru"))
 
 
 def base_name(op: str) -> str:
@@ -22,8 +27,8 @@ def base_name(op: str) -> str:
 def call(op: str, args: list[Any]) -> Any:
     """Run an aten operator; the overload is the one whose schema takes the arguments."""
     name = base_name(op)
-    if name == "lstm":  # the packed-sequence overload has no site
-        return torch.ops.aten.lstm.input(*args)
+    if name in RECURRENT:  # the packed-sequence overload has no site
+        return getattr(torch.ops.aten, name).input(*args)
     if name == "baddbmm":  # its product alone is quantized, and a graph gives no more
         return torch.matmul(args[1], args[2])
     packet = getattr(torch.ops.aten, name)
@@ -94,7 +99,7 @@ def spatial_dims(weight: torch.Tensor) -> int:
 
 def input_channels(family: str, args: list[Any], x: torch.Tensor) -> torch.Tensor | None:
     """The input of a weighted operator as ``[values, channels]``; None where it has no channels."""
-    if family in ("linear", "addmm", "lstm"):
+    if family in ("linear", "addmm") or family in RECURRENT:
         return x.reshape(-1, x.shape[-1])
     if family == "conv":
         return x.movedim(-1 - spatial_dims(args[1]), -1).flatten(0, -2)

@@ -16,7 +16,7 @@ from ipex_quant.measure import Probe, Variant
 
 #: A site whose output is noisier than this stays float: at 8 dB a sixth of its power is noise.
 LEAST_SQNR = 8.0
-#: An lstm takes the scale of each row at run time when that is better by so many dB ...
+#: An lstm or gru takes the scale of each row at run time when that is better by so many dB ...
 _DYNAMIC_GAIN = 3.0
 #: ... and the fixed scale leaves less than this.
 _DYNAMIC_BELOW = 25.0
@@ -82,7 +82,7 @@ class Plan:
             for variant, (scale, zero) in others.items():
                 changed = partial(ops.quantize_dequantize, scale=scale, zero_point=zero)
                 variants[variant] = Variant({**plan, name: changed})
-        if self.site.family == "lstm" and self.modes.get("input") == "static":
+        if self.site.family in ops.RECURRENT and self.modes.get("input") == "static":
             dynamic = {**plan, "input": ops.quantize_dequantize_dynamic}
             split = self._split_weights()
             if split:  # 16 bits for the input and 15 for these: nothing to measure beside the rest
@@ -91,7 +91,7 @@ class Plan:
         return Probe(self.site, variants)
 
     def _split_weights(self) -> list[str]:
-        """The first weights of an lstm where they become two int8 parts at a run-time scale."""
+        """The first weights of an lstm or gru that become two int8 parts at a run-time scale."""
         tensors = {name: o.tensor for name, o in self.weights() if o.tensor is not None}
         size = tensors["weights.0"].shape[1]
         if not _backend.splits_input_weight(size, tensors["weights.1"].shape[1]):

@@ -149,8 +149,8 @@ def convert(prepared: nn.Module, inplace: bool = False) -> nn.Module:
     if wants_dynamic(session.mapping):
         raise QuantizationError(
             "convert() supports static quantization only so far; prepare the model with "
-            "default_static_qconfig and calibrate it (an lstm then takes the scale of its input at "
-            "run time where that is better)"
+            "default_static_qconfig and calibrate it (an lstm or gru then takes the scale of its "
+            "input at run time where that is better)"
         )
     session.finalise(prepared)
     args, kwargs = session.example_copy()

@@ -151,6 +151,19 @@ class Speech(nn.Module):
         return self.head(y[:, -1]), h
 
 
+class Gated(nn.Module):
+    """A GRU of two layers and directions; its output and last state are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(20, 16, 2, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(32, 8)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y, h = self.gru(x)
+        return self.head(y[:, -1]), h
+
+
 class OneDimensional(nn.Module):
     """Convolutions over time, transposed and plain; a convolution called twice."""
 

@@ -15,6 +15,7 @@ from torch import nn
 from compile_models import (
     Attention,
     Decoder,
+    Gated,
     Inception,
     MobileNet,
     OneDimensional,
@@ -36,6 +37,7 @@ MODELS = {
     "attention": (lambda: Attention(False), (2, 6, 32), 0.02),
     "sdpa": (lambda: Attention(True), (2, 6, 32), 0.02),
     "speech": (Speech, (3, 7, 20), 0.03),
+    "gated": (Gated, (3, 7, 20), 0.03),
     "one_dimensional": (OneDimensional, (2, 4, 12), 0.03),
     "shared": (Shared, (2, 3, 32), 0.03),
     "decoder": (Decoder, (2, 3, 32, 32), 0.03),
@@ -178,30 +180,33 @@ def test_shared_weight_is_stored_once(models: dict[str, Compiled]) -> None:
     assert sum(size == 32 * 32 for size in sizes) == 1
 
 
-def lstm_site(compiled: Compiled, **changes: object) -> list[_C.SiteParams]:
-    """The sites of a model with another operand for the input of its lstm."""
+def recurrent_site(compiled: Compiled, **changes: object) -> list[_C.SiteParams]:
+    """The sites of a model with another operand for the input of its lstm or gru."""
     sites = []
     for site in compiled.sites:
-        if "/lstm/" in site.site:
+        if "/lstm/" in site.site or "/gru/" in site.site:
             operands = [_C.OperandParams("input", **changes)]
             site = _C.SiteParams(site.site, int8=True, operands=operands)
         sites.append(site)
     return sites
 
 
-def test_lstm_quantizes_its_input_itself(models: dict[str, Compiled]) -> None:
-    compiled = models["speech"]
-    sites = lstm_site(compiled, mode="dynamic")
+@pytest.mark.parametrize(("name", "op"), [("speech", "lstm"), ("gated", "gru")])
+def test_recurrent_op_quantizes_its_input_itself(
+    models: dict[str, Compiled], name: str, op: str
+) -> None:
+    compiled = models[name]
+    sites = recurrent_site(compiled, mode="dynamic")
     module = torch.jit._recursive.wrap_cpp_module(_C.compile(compiled.normalized, sites)[0])
     kinds = [node.kind() for node in module.graph.nodes()]
-    assert "ipex_quant::lstm" in kinds
+    assert f"ipex_quant::{op}" in kinds
     assert "ipex_quant::quantize" not in kinds
     with torch.no_grad():
         wanted, got = compiled.model(*compiled.inputs), module(*compiled.inputs)
     assert ((wanted[0] - got[0]).norm() / wanted[0].norm()).item() < 0.03
 
 
-def test_channel_factor_of_an_lstm(models: dict[str, Compiled]) -> None:
+def test_channel_factor_of_an_lstm() -> None:
     """Features of very different size: divided before they are quantized, the weights undo it."""
     torch.manual_seed(0)
     model = Speech().eval()
@@ -209,7 +214,7 @@ def test_channel_factor_of_an_lstm(models: dict[str, Compiled]) -> None:
     x = torch.randn(3, 7, 20) * factor
     compiled = Compiled(model, x)
     scale = 2 * float((x / factor).abs().max()) / 255
-    sites = lstm_site(compiled, scale=scale, zero_point=128, channel_factor=factor)
+    sites = recurrent_site(compiled, scale=scale, zero_point=128, channel_factor=factor)
     module = torch.jit._recursive.wrap_cpp_module(_C.compile(compiled.normalized, sites)[0])
     with torch.no_grad():
         wanted, got = model(x)[0], module(x)[0]
@@ -237,7 +242,7 @@ def test_lstm_with_few_inputs_keeps_15_bits_of_their_weights(both: bool) -> None
         model = Narrow(units).eval()
         x = torch.randn(2, 9, 4) * torch.tensor([2e-3, 2e-3, 20.0, 20.0])
         compiled = Compiled(model, x)
-        sites = lstm_site(compiled, mode="dynamic")
+        sites = recurrent_site(compiled, mode="dynamic")
         module = torch.jit._recursive.wrap_cpp_module(_C.compile(compiled.normalized, sites)[0])
         assert "ipex_quant::lstm" in [node.kind() for node in module.graph.nodes()]
         with torch.no_grad():
@@ -248,10 +253,55 @@ def test_lstm_with_few_inputs_keeps_15_bits_of_their_weights(both: bool) -> None
     assert error(16) < 0.02 < 0.1 < error(15)
 
 
-def test_lstm_hands_int8_on(models: dict[str, Compiled]) -> None:
-    counts = Counter(models["speech"].kinds)
-    assert counts["ipex_quant::lstm"] == counts["ipex_quant::linear"] == 1
+@pytest.mark.parametrize(("name", "op"), [("speech", "lstm"), ("gated", "gru")])
+def test_recurrent_op_hands_int8_on(models: dict[str, Compiled], name: str, op: str) -> None:
+    counts = Counter(models[name].kinds)
+    assert counts[f"ipex_quant::{op}"] == counts["ipex_quant::linear"] == 1
     assert counts["ipex_quant::quantize"] == 1
+    assert not counts[f"aten::{op}"]
+
+
+class GruWithState(nn.Module):
+    """A GRU without biases; its state comes in and goes out, as in streaming."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(8, 12, bias=False)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.gru(x, h)
+
+
+def test_gru_with_its_state_passed_in_and_out() -> None:
+    compiled = Compiled(GruWithState(), torch.randn(6, 2, 8), torch.rand(1, 2, 12))
+    assert "ipex_quant::gru" in compiled.kinds
+    assert compiled.error() < 0.03
+    (row,) = [row for row in compiled.report if row["op"] == "aten::gru"]
+    assert (row["module"], row["became"], row["kernel"]) == ("gru", "int8", "ipex_quant::gru")
+
+
+def test_gru_kept_float_says_why() -> None:
+    keep = {"gru/gru/0": "kept by the test"}
+    inputs = torch.randn(6, 2, 8), torch.rand(1, 2, 12)
+    compiled = Compiled(GruWithState(), *inputs, keep_float=keep)
+    (row,) = [row for row in compiled.report if row["op"] == "aten::gru"]
+    assert (row["became"], row["reason"]) == ("float", "kept by the test")
+
+
+def test_recurrent_layers_of_plain_cells_stay_float() -> None:
+    """nn.RNN has no int8 kernel; the report says so."""
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.RNN(8, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(x)[0]
+
+    compiled = Compiled(Plain(), torch.randn(6, 2, 8))
+    (row,) = [row for row in compiled.report if row["op"] == "aten::rnn_tanh"]
+    assert (row["became"], row["reason"]) == ("float", "no int8 kernel for this op")
 
 
 def test_no_float_weight_is_left(models: dict[str, Compiled]) -> None:

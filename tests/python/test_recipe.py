@@ -42,21 +42,29 @@ def test_no_correction_where_there_is_no_bias() -> None:
 
 
 class Recurrent(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(8, 16, batch_first=True)
-        nn.init.normal_(self.lstm.weight_ih_l0, std=5)
+        self.layer = kind(8, 16, batch_first=True)
+        nn.init.normal_(self.layer.weight_ih_l0, std=5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.lstm(x)[0]
+        return self.layer(x)[0]
 
 
-def test_lstm_input_of_many_magnitudes_takes_its_scale_at_run_time() -> None:
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_input_of_many_magnitudes_takes_its_scale_at_run_time(kind: type) -> None:
+    key = f"layer/{kind.__name__.lower()}/0"
     loudness = torch.logspace(-3, 1, 20)[None, :, None]
     data = [torch.randn(4, 20, 8) * loudness for _ in range(3)]
-    assert summary(Recurrent(), data)["lstm/lstm/0"]["operands"]["input"]["mode"] == "dynamic"
+    assert summary(Recurrent(kind), data)[key]["operands"]["input"]["mode"] == "dynamic"
     even = [torch.randn(4, 20, 8) for _ in range(3)]
-    assert summary(Recurrent(), even)["lstm/lstm/0"]["operands"]["input"]["mode"] == "static"
+    assert summary(Recurrent(kind), even)[key]["operands"]["input"]["mode"] == "static"
+
+
+def test_weights_of_a_gru_have_a_scale_per_gate_and_unit() -> None:
+    entry = summary(Recurrent(nn.GRU), [torch.randn(4, 20, 8)])["layer/gru/0"]
+    assert entry["decision"] == "int8"
+    assert {len(entry["operands"][f"weights.{i}"]["scale"]) for i in (0, 1)} == {48}
 
 
 def test_split_weights_of_an_lstm_are_not_clipped() -> None:

@@ -57,13 +57,16 @@ def test_transformer_multiplies_in_int8(
     assert not counts["aten::scaled_dot_product_attention"]
 
 
-def test_lstm_runs_in_int8(quantize_workload) -> None:
-    """Resemblyzer's three layers are one operator, and that runs the int8 kernel."""
-    module = quantize_workload("resemblyzer_lstm").module
+@pytest.mark.parametrize(
+    ("name", "op"), [("resemblyzer_lstm", "lstm"), ("digits_lstm", "lstm"), ("digits_gru", "gru")]
+)
+def test_recurrent_layers_run_in_int8(name: str, op: str, quantize_workload) -> None:
+    """All layers and directions are one operator, and that runs the int8 kernel."""
+    module = quantize_workload(name).module
     kinds = graph.kinds(module)
-    assert kinds.count("ipex_quant::lstm") == 1
-    assert "aten::lstm" not in kinds
-    assert became(module, "lstm") == {"int8": 1}
+    assert kinds.count(f"ipex_quant::{op}") == 1
+    assert f"aten::{op}" not in kinds
+    assert became(module, op) == {"int8": 1}
 
 
 def test_every_float_op_has_a_reason(quantize_workload) -> None:
