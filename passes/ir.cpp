@@ -249,8 +249,13 @@ Value* insert_call(Graph& graph, const char* kind, const std::vector<Value*>& in
   TORCH_CHECK(false, "no overload of ", kind, " takes the ", inputs.size(), " arguments given");
 }
 
+void replace_value(Value* old, Value* value) {
+  old->replaceAllUsesWith(value);
+  if (old->hasDebugName() && !value->hasDebugName()) value->setDebugName(old->debugName());
+}
+
 void replace_node(Node* old, Value* value) {
-  old->output()->replaceAllUsesWith(value);
+  replace_value(old->output(), value);
   old->destroy();
 }
 

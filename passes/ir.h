@@ -75,7 +75,9 @@ Value* insert_constant(Graph& graph, const c10::IValue& value);
 /// schema order (keyword-only ones too); the rest take their defaults. Returns the first output.
 Value* insert_call(Graph& graph, const char* kind, const std::vector<Value*>& inputs);
 
-/// Redirects all uses of the (single) output of `old` to `value` and destroys `old`.
+/// Redirects all uses of `old` to `value`, which takes its name over unless it has one.
+void replace_value(Value* old, Value* value);
+/// The same for the (single) output of `old`, which is destroyed.
 void replace_node(Node* old, Value* value);
 
 /// Removes nodes that nothing uses, constants included. True when it removed any.

@@ -57,12 +57,12 @@ bool emit(Graph& graph, const Chain& chain) {
 
   for (Value* value : chain.values) read_shape_of(value, fused.output);
   for (std::size_t i = 0; i < fused.more.size(); ++i) {
-    chain.anchor->output(i + 1)->replaceAllUsesWith(fused.more[i]);
+    replace_value(chain.anchor->output(i + 1), fused.more[i]);
   }
   if (quantize != nullptr) {
     replace_node(quantize, fused.output);
   } else {
-    end->replaceAllUsesWith(fused.output);
+    replace_value(end, fused.output);
   }
   for (auto node = chain.nodes.rbegin(); node != chain.nodes.rend(); ++node) (*node)->destroy();
   chain.anchor->destroy();
