@@ -12,6 +12,7 @@
 #include "passes/dump.h"
 #include "passes/freeze/bind.h"
 #include "passes/fusion/fuse.h"
+#include "passes/fusion/fuse_norms.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
 #include "passes/normalize/canonicalize_conv.h"
@@ -57,6 +58,7 @@ const std::vector<Pass> kPipeline = {
     {"split-shared-dequantize",  plain<split_shared_dequantize>,    kFunctional,                kUniqueDequantize},
     {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
     {"fuse",                     fuse,                              kPropagated,                kFused},
+    {"fuse-norms",               plain<fuse_norms>,                 kFused,                     kNone},
     {"bind",                     plain<bind>,                       kFused,                     kBound},
 };
 // clang-format on

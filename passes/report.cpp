@@ -80,7 +80,8 @@ class Int8Values {
     if (is_op(node, {"ipex_quant::quantize", "ipex_quant::quantize_channels_last",
                      "ipex_quant::requantize", "ipex_quant::lut", "ipex_quant::cat",
                      "ipex_quant::max_pool", "ipex_quant::avg_pool", "ipex_quant::mean",
-                     "ipex_quant::adaptive_avg_pool"})) {
+                     "ipex_quant::adaptive_avg_pool", "ipex_quant::softmax",
+                     "ipex_quant::layer_norm_quantize"})) {
       return true;
     }
     if (is_ours(node)) return epilogue_of(node).find("quantize(") != std::string::npos;
@@ -105,6 +106,13 @@ class Int8Values {
 
 Entry entry_of(const Node* node, const Int8Values& int8) {
   Entry entry;
+  if (is_op(node,
+            {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::layer_norm_quantize"})) {
+    entry.became = Became::kFloat;
+    entry.kernel = node->kind().toQualString();
+    entry.reason = "it has float32 arithmetic only; this operator also quantizes its result";
+    return entry;
+  }
   if (is_ours(node)) {
     entry.became = Became::kInt8;
     entry.kernel = node->kind().toQualString();

@@ -95,6 +95,14 @@ void define_lstm(torch::Library& m) {
         "PackedLstm packed) -> (Tensor y, Tensor hn, Tensor cn)");
 }
 
+void define_norm(torch::Library& m) {
+  m.def("softmax(Tensor x, float scale, int zero_point) -> Tensor");
+  m.def("layer_norm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor? factor, float scale,"
+        " int zero_point) -> (Tensor y, Tensor q)");
+  m.def("layer_norm_quantize(Tensor x, Tensor weight, Tensor bias, float eps, Tensor? factor,"
+        " float scale, int zero_point) -> Tensor");
+}
+
 // Conservative: a call stays where it stands in the graph, though nothing uses a result of it.
 void define_mark(torch::Library& m) {
   m.def(torch::schema("mark(str site) -> ()", c10::AliasAnalysisKind::CONSERVATIVE));
@@ -110,6 +118,7 @@ TORCH_LIBRARY(ipex_quant, m) {
   define_gru(m);
   define_lstm(m);
   define_matmul(m);
+  define_norm(m);
   define_pool(m);
   define_quantize(m);
   define_linear(m);

@@ -156,7 +156,9 @@ def test_attention_multiplies_in_int8(models: dict[str, Compiled], name: str) ->
     assert counts["ipex_quant::linear"] == 4
     assert counts["ipex_quant::matmul"] == 2
     assert not counts["aten::linear"] + counts["aten::matmul"] + counts["aten::add"]
-    assert counts["ipex_quant::quantize"] == 3  # two norms and the probabilities
+    assert counts["ipex_quant::softmax"] == 1
+    assert counts["ipex_quant::layer_norm_quantize"] == 2
+    assert not counts["ipex_quant::quantize"] + counts["aten::softmax"] + counts["aten::layer_norm"]
 
 
 def test_interaction_stays_int8(models: dict[str, Compiled]) -> None:
@@ -250,6 +252,14 @@ def test_report_rows() -> None:
     assert rows["3", "dropout"]["became"] == "removed"
     assert rows["5", "linear"]["became"] == "float"
     assert rows["5", "linear"]["reason"] == "kept by the test"
+
+
+def test_report_says_which_operator_computes_a_norm(models: dict[str, Compiled]) -> None:
+    rows = {row["op"]: row for row in models["attention"].report}
+    for op, kernel in (("softmax", "softmax"), ("layer_norm", "layer_norm_quantize")):
+        found = rows[f"aten::{op}"]
+        assert (found["became"], found["kernel"]) == ("float", f"ipex_quant::{kernel}")
+        assert "float32" in found["reason"]
 
 
 def test_report_says_what_a_pass_through_is(models: dict[str, Compiled]) -> None:

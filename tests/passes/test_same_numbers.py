@@ -1,4 +1,4 @@
-"""fuse and bind: each op they make gives, from equal inputs, the numbers of the ops it replaced."""
+"""fuse, fuse-norms and bind: an op they make gives, from equal inputs, the numbers it replaced."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ MODELS = {
 
 
 class Stages:
-    """The graph of one model before fuse, after it, and after bind, on inputs it never saw."""
+    """The graph of one model before fuse and after each pass from there, on inputs it never saw."""
 
     def __init__(self, name: str) -> None:
         torch.manual_seed(0)
@@ -81,7 +81,9 @@ class Stages:
         name_values(self.before)
         self.fused = self.before.copy()
         _C.run_compile_pass("fuse", self.fused, compiled.sites)
-        self.bound = self.fused.copy()
+        self.normed = self.fused.copy()
+        _C.run_compile_pass("fuse-norms", self.normed, compiled.sites)
+        self.bound = self.normed.copy()
         _C.run_compile_pass("bind", self.bound, compiled.sites)
         self.inputs = [compiled.module, other()]
 
@@ -126,9 +128,21 @@ def test_fused_ops_differ_by_one_step_at_most(stages: dict[str, Stages], name: s
         assert (step.before != step.after).float().mean() <= share_limit(step), what
 
 
+def test_fused_norms_differ_by_one_step_at_most(stages: dict[str, Stages]) -> None:
+    stage = stages["encoder"]
+    found = steps(stage.fused, stage.normed, stage.inputs)
+    kinds = Counter(step.kind for step in found)
+    assert (kinds["ipex_quant::softmax"], kinds["ipex_quant::layer_norm"]) == (2, 8)
+    for step in found:
+        is_norm = step.kind in ("ipex_quant::softmax", "ipex_quant::layer_norm")
+        limit = 0.0 if not is_norm else 1.0 if step.is_codes else 1e-6
+        assert step.largest_difference() <= limit, f"{step.kind} {step.name}"
+        assert not step.is_codes or (step.before != step.after).float().mean() <= 0.005
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_bound_ops_are_equal(stages: dict[str, Stages], name: str) -> None:
-    found = steps(stages[name].fused, stages[name].bound, stages[name].inputs)
+    found = steps(stages[name].normed, stages[name].bound, stages[name].inputs)
     assert sum(map(is_fused, found)) >= stages[name].least
     for step in found:
         assert torch.equal(step.before, step.after), f"{step.kind} {step.name}"

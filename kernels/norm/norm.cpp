@@ -1,0 +1,56 @@
+// Chooses the norm kernel for the CPU features and splits the rows over threads.
+#include "kernels/norm/norm.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace ipex_quant::kernels {
+
+#define IQ_NORM(op, function, needs) void function(const op##Args& args);
+#include "kernels/norm/table.inc"
+#undef IQ_NORM
+
+namespace {
+
+template <class Args>
+auto select_norm(Features features) -> void (*)(const Args&) {
+#define IQ_NORM(op, function, needs)                                                               \
+  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
+    if (covers(features, needs)) return function;                                                  \
+  }
+#include "kernels/norm/table.inc"
+#undef IQ_NORM
+  return nullptr;  // not reached: the last row of each op needs nothing
+}
+
+/// Rows that are worth waking a thread for.
+int64_t grain(int64_t cols) { return std::max<int64_t>(8192 / std::max<int64_t>(cols, 1), 1); }
+
+}  // namespace
+
+void softmax(const SoftmaxArgs& args, Features features, const Parallel& parallel) {
+  if (args.cols <= 0) return;
+  const auto kernel = select_norm<SoftmaxArgs>(features);
+  parallel(args.rows, grain(args.cols), [&](int64_t begin, int64_t end) {
+    SoftmaxArgs part = args;
+    part.src += begin * args.cols;
+    part.dst += begin * args.cols;
+    part.rows = end - begin;
+    kernel(part);
+  });
+}
+
+void layer_norm(const LayerNormArgs& args, Features features, const Parallel& parallel) {
+  if (args.cols <= 0) return;
+  const auto kernel = select_norm<LayerNormArgs>(features);
+  parallel(args.rows, grain(args.cols), [&](int64_t begin, int64_t end) {
+    LayerNormArgs part = args;
+    part.src += begin * args.cols;
+    part.bytes += begin * args.cols;
+    if (part.dst != nullptr) part.dst += begin * args.cols;
+    part.rows = end - begin;
+    kernel(part);
+  });
+}
+
+}  // namespace ipex_quant::kernels
