@@ -60,4 +60,10 @@ EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors) {
   return plan;
 }
 
+EpiloguePlan plan_accumulator() {
+  EpiloguePlan plan;
+  plan.form = EpilogueForm::kAccumulator;
+  return plan;
+}
+
 }  // namespace ipex_quant::kernels

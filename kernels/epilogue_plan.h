@@ -9,6 +9,7 @@ namespace ipex_quant::kernels {
 /// The form that a kernel picks its code by; every form gives the bits of the chain run step by
 /// step.
 enum class EpilogueForm : uint8_t {
+  kAccumulator,    ///< the int32 sums themselves; scale, bias and chain are unused
   kFloat,          ///< y
   kQuantize,       ///< clamps, then quantize
   kAddU8Quantize,  ///< y + u8 operand, clamps, then quantize
@@ -32,5 +33,8 @@ struct EpiloguePlan {
 
 /// Plans a chain; `tensors` has one entry per tensor-reading step (may be null when there is none).
 EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors = nullptr);
+
+/// The plan of a kernel that stores its int32 sums.
+EpiloguePlan plan_accumulator();
 
 }  // namespace ipex_quant::kernels

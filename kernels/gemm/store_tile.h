@@ -99,9 +99,14 @@ inline IQ_INLINE int64_t columns_of(int64_t columns, int v) {
 /// then.
 __attribute__((noinline)) void finish_tile(const GemmTile& tile, const int64_t* dst_rows, int rows,
                                            float* y, int64_t stride, int64_t columns, int64_t col) {
-  apply_chain(*tile.epilogue, y, rows, stride, columns, dst_rows, col);
+  const bool raw = tile.epilogue->form == EpilogueForm::kAccumulator;
+  if (!raw) apply_chain(*tile.epilogue, y, rows, stride, columns, dst_rows, col);
   for (int r = 0; r < rows; ++r, y += stride) {
     const int64_t at = dst_rows[r] * tile.dst_stride + col;
+    if (raw) {
+      std::memcpy(static_cast<int32_t*>(tile.dst) + at, y, static_cast<size_t>(columns) * 4);
+      continue;
+    }
     void* out = tile.epilogue->chain.quantize
                     ? static_cast<void*>(static_cast<uint8_t*>(tile.dst) + at)
                     : static_cast<void*>(static_cast<float*>(tile.dst) + at);
@@ -202,10 +207,12 @@ inline IQ_INLINE void store_tile(const GemmTile& tile, int64_t row, int first,
       });
     });
   } else {
+    const bool raw = plan.form == EpilogueForm::kAccumulator;
     alignas(64) float y[MR][NV * kLanes < 16 ? 16 : NV * kLanes];
     unroll<MR>([&](auto r) IQ_INLINE {
       unroll<NV>([&](auto v) IQ_INLINE {
-        store(&y[r][v * kLanes], scaled(acc[r][v], scale + v * kLanes, bias + v * kLanes));
+        store(&y[r][v * kLanes],
+              raw ? as_float(acc[r][v]) : scaled(acc[r][v], scale + v * kLanes, bias + v * kLanes));
       });
     });
     finish_tile(tile, dst_rows, MR, y[0], sizeof(y[0]) / sizeof(float), columns, col);

@@ -36,9 +36,9 @@ struct GemmTile {
   const float* bias;           ///< [width]
   const EpiloguePlan* epilogue;
   const int64_t* dst_rows;  ///< [count]
-  void* dst;
-  int64_t dst_stride;  ///< elements
-  int64_t col;         ///< column of dst where the tile starts
+  void* dst;                ///< u8, f32 or s32 by the epilogue
+  int64_t dst_stride;       ///< elements
+  int64_t col;              ///< column of dst where the tile starts
 };
 
 using GemmKernel = void (*)(const GemmTile& tile);
