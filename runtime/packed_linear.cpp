@@ -25,11 +25,6 @@ kernels::GemmWeight pack(const at::Tensor& weight) {
   return kernels::pack_gemm_weight({weight.const_data_ptr<int8_t>(), 1, n, 1, k, n * k, k, k, 1});
 }
 
-WeightPool<kernels::GemmWeight>& pool() {
-  static WeightPool<kernels::GemmWeight> instance;
-  return instance;
-}
-
 /// Rows of x with zeros behind them up to the depth that the kernels read.
 at::Tensor pad_rows(const at::Tensor& x, int64_t m, int64_t k, int64_t depth) {
   at::Tensor padded = at::empty({m, depth}, x.options());
@@ -46,6 +41,11 @@ at::Tensor pad_rows(const at::Tensor& x, int64_t m, int64_t k, int64_t depth) {
 
 }  // namespace
 
+WeightPool<kernels::GemmWeight>::Handle pool_linear_weight(const at::Tensor& plain) {
+  static WeightPool<kernels::GemmWeight> instance;
+  return instance.get(plain, "", pack);
+}
+
 PackedLinear::PackedLinear(const at::Tensor& weight, const at::Tensor& weight_scale,
                            const std::optional<at::Tensor>& bias, double x_scale,
                            int64_t x_zero_point, const std::string& epilogue)
@@ -60,7 +60,7 @@ PackedLinear::PackedLinear(const at::Tensor& weight, const at::Tensor& weight_sc
   epilogue_ = parse_epilogue(epilogue);
   const at::Tensor plain = weight.contiguous();
   check_no_overflow(plain.const_data_ptr<int8_t>(), n, k, x_zero_point, kOp);
-  weight_ = pool().get(plain, "", pack);
+  weight_ = pool_linear_weight(plain);
 
   const kernels::GemmWeight& packed = weight_->packed;
   const auto padded_n = static_cast<size_t>(packed.padded_n());

@@ -48,4 +48,7 @@ class PackedLinear : public torch::CustomClassHolder {
   kernels::AlignedVector<float> padded_bias_;
 };
 
+/// A contiguous int8 weight [out, in] as all linear layers of the process share it.
+WeightPool<kernels::GemmWeight>::Handle pool_linear_weight(const at::Tensor& plain);
+
 }  // namespace ipex_quant::runtime

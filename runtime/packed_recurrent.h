@@ -47,12 +47,22 @@ class PackedRecurrent {
 
   /// x [T, B, in], [B, T, in] when batch_first, or unbatched [T, in]; states as torch has them.
   /// \throws c10::Error for a wrong dtype, rank, feature count or state shape, and for T = 0.
-  RecurrentResult run(const at::Tensor& x, const at::Tensor& h0, const at::Tensor& c0) const;
+  RecurrentResult run(const at::Tensor& x, const at::Tensor& h0, const at::Tensor& c0) const {
+    return run(x, h0, c0, definition_.batch_first);
+  }
+  /// The same for x [T, B, in], whatever batch_first is.
+  RecurrentResult run_time_major(const at::Tensor& x, const at::Tensor& h0,
+                                 const at::Tensor& c0) const {
+    return run(x, h0, c0, false);
+  }
 
   RecurrentState state() const;
   static RecurrentDefinition definition_of(kernels::CellKind cell, RecurrentState state);
 
  private:
+  RecurrentResult run(const at::Tensor& x, const at::Tensor& h0, const at::Tensor& c0,
+                      bool batch_first) const;
+
   RecurrentDefinition definition_;
   kernels::Epilogue epilogue_;
   kernels::RecurrentModel model_;

@@ -66,7 +66,7 @@ std::tuple<at::Tensor, at::Tensor> gru(const at::Tensor& x, const at::Tensor& h0
 }  // namespace
 
 RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h0_in,
-                                     const at::Tensor& c0_in) const {
+                                     const at::Tensor& c0_in, bool batches_first) const {
   const bool is_lstm = model_.cell == CellKind::kLstm;
   const char* op = is_lstm ? "lstm" : "gru";
   const bool static_input = model_.input_mode == kernels::InputMode::kStaticU8;
@@ -79,7 +79,7 @@ RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h
   TORCH_CHECK(x_in.size(-1) == model_.input_size, op, ": x must have ", model_.input_size,
               " features in its last dimension, got shape ", x_in.sizes());
   const bool batched = x_in.dim() == 3;
-  const bool batch_first = batched && definition_.batch_first;
+  const bool batch_first = batched && batches_first;
   const at::Tensor x = x_in.stride(-1) == 1 || model_.input_size == 1 ? x_in : x_in.contiguous();
   const int time_dim = batch_first ? 1 : 0;
   const int64_t time = x.size(time_dim);

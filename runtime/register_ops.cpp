@@ -31,6 +31,14 @@ void define_linear(torch::Library& m) {
   m.def("linear(Tensor x, " IQ_CLASS "PackedLinear packed, Tensor[] others) -> Tensor");
 }
 
+void define_dynamic_linear(torch::Library& m) {
+  register_packed_dynamic_linear(m);
+  m.def("linear_dynamic_prepack(Tensor weight, Tensor weight_scale, Tensor? bias, bool per_row,"
+        " str epilogue) -> " IQ_CLASS "PackedDynamicLinear");
+  m.def("linear_dynamic(Tensor x, " IQ_CLASS
+        "PackedDynamicLinear packed, Tensor[] others) -> Tensor");
+}
+
 void define_conv(torch::Library& m) {
   register_packed_conv(m);
   m.def(
@@ -84,6 +92,8 @@ void define_gru(torch::Library& m) {
         " bool bidirectional, bool batch_first, bool has_biases, float x_scale, int x_zero_point,"
         " str epilogue) -> " IQ_CLASS "PackedGru");
   m.def("gru(Tensor x, Tensor h0, " IQ_CLASS "PackedGru packed) -> (Tensor y, Tensor hn)");
+  m.def("gru_sequences(Tensor data, Tensor batch_sizes, Tensor h0, " IQ_CLASS
+        "PackedGru packed) -> (Tensor y, Tensor hn)");
 }
 
 void define_lstm(torch::Library& m) {
@@ -93,6 +103,17 @@ void define_lstm(torch::Library& m) {
         " str epilogue) -> " IQ_CLASS "PackedLstm");
   m.def("lstm(Tensor x, Tensor h0, Tensor c0, " IQ_CLASS
         "PackedLstm packed) -> (Tensor y, Tensor hn, Tensor cn)");
+  m.def("lstm_sequences(Tensor data, Tensor batch_sizes, Tensor h0, Tensor c0, " IQ_CLASS
+        "PackedLstm packed) -> (Tensor y, Tensor hn, Tensor cn)");
+}
+
+void define_rnn(torch::Library& m) {
+  register_packed_rnn(m);
+  m.def("rnn_prepack(Tensor[] weights, Tensor[] weight_scales, Tensor[] biases, int num_layers,"
+        " bool bidirectional, bool batch_first, str nonlinearity) -> " IQ_CLASS "PackedRnn");
+  m.def("rnn(Tensor x, Tensor h0, " IQ_CLASS "PackedRnn packed) -> (Tensor y, Tensor hn)");
+  m.def("rnn_sequences(Tensor data, Tensor batch_sizes, Tensor h0, " IQ_CLASS
+        "PackedRnn packed) -> (Tensor y, Tensor hn)");
 }
 
 void define_norm(torch::Library& m) {
@@ -114,6 +135,7 @@ void mark(std::string_view /*site*/) {}
 
 TORCH_LIBRARY(ipex_quant, m) {
   define_binary(m);
+  define_dynamic_linear(m);
   define_embedding(m);
   define_gru(m);
   define_lstm(m);
@@ -121,6 +143,7 @@ TORCH_LIBRARY(ipex_quant, m) {
   define_norm(m);
   define_pool(m);
   define_quantize(m);
+  define_rnn(m);
   define_linear(m);
   define_conv(m);
   define_mark(m);
