@@ -122,8 +122,14 @@ Fused emit_conv(const Emission& e) {
 }
 
 Fused emit_linear(const Emission& e) {
-  const Source x = source_of(e.node->input(0));
   const Source w = source_of(e.node->input(1));
+  Value* input = e.node->input(0);
+  if (!is_dequantized(input)) {  // the kernel quantizes its input per row
+    Value* packed = e.call("ipex_quant::linear_dynamic_prepack",
+                           {w.q, w.scale, e.node->input(kBiasIndex), e.constant(true), e.text()});
+    return {e.call("ipex_quant::linear_dynamic", {input, packed, e.tensors(e.others)}), {}};
+  }
+  const Source x = source_of(input);
   Value* packed = e.call("ipex_quant::linear_prepack", {w.q, w.scale, e.node->input(kBiasIndex),
                                                         x.scale, x.zero_point, e.text()});
   return {e.call("ipex_quant::linear", {x.q, packed, e.tensors(e.others)}), {}};
@@ -302,7 +308,7 @@ std::string refuse_anchor(Node* node) {
     const std::string reason = refusal_of(node);
     if (!reason.empty()) return reason;
   }
-  if (row->kernel == Kernel::kRecurrent) return "";  // float input: quantized at run time
+  if (quantizes_at_run_time(row->kernel)) return "";  // float input
   for (const Operand& operand : activations_of(node)) {
     if (!is_dequantized(operand.reader->input(operand.index))) return "an operand is float";
   }

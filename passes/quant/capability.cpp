@@ -191,6 +191,10 @@ bool is_anchor(Kernel kernel) {
          kernel == Kernel::kEmbeddingBag;
 }
 
+bool quantizes_at_run_time(Kernel kernel) {
+  return kernel == Kernel::kLinear || kernel == Kernel::kRecurrent;
+}
+
 bool has_post_ops(Kernel kernel) {
   return kernel == Kernel::kConv || kernel == Kernel::kLinear || kernel == Kernel::kMatmul ||
          kernel == Kernel::kBinary;

@@ -32,6 +32,9 @@ Kernel kernel_of(const Node* node);
 /// inputs are int8 anyway and their result is wanted in int8.
 bool is_anchor(Kernel kernel);
 
+/// Kernels that can take a float input and quantize its rows themselves.
+bool quantizes_at_run_time(Kernel kernel);
+
 /// Kernels that end in an epilogue of post-ops, not only in a quantize.
 bool has_post_ops(Kernel kernel);
 

@@ -142,8 +142,9 @@ class Planner {
       TORCH_CHECK(params != nullptr, "site '", site.site,
                   "' is int8 but has no qparams for operand '", operand.names[0],
                   "'; calibrate it, or keep the site float");
-      TORCH_CHECK(params->mode == "static" || kernel_of(node) == Kernel::kRecurrent, "site '",
-                  site.site, "': only an lstm or gru quantizes its input at run time, got mode '",
+      TORCH_CHECK(params->mode == "static" || quantizes_at_run_time(kernel_of(node)), "site '",
+                  site.site,
+                  "': only a linear, an lstm or a gru quantizes its input at run time, got mode '",
                   params->mode, "'");
     }
   }
