@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import _backend, ops, recipe, state
+from ipex_quant import _backend, dynamic_graph, ops, recipe, state
 from ipex_quant import qconfig as _qconfig
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
@@ -30,7 +30,8 @@ def quantize(
         traced: ``torch.jit.trace`` of a calibrated prepared model, or any trace together with
             ``calibration_data``; eval mode, also after ``torch.jit.save`` and ``load``.
         qconfig: QConfig or QConfigMapping; the default recipe when not given. For a trace that
-            has qparams it can only keep sites float.
+            has qparams it can only keep sites float, unless all of it is dynamic, which needs no
+            qparams and no data.
         calibration_data: inputs that represent the real ones: each a tensor, or a tuple, list or
             dict of arguments. Replaces the qparams of the trace.
         fusions: `ipex_quant.fusion.Fusion` objects, tried before the built-in ones, in order.
@@ -46,7 +47,14 @@ def quantize(
     _check_traced(traced)
     mapping = None if qconfig is None else _qconfig.as_mapping(qconfig)
     preserved = list(preserved_attrs)
-    if calibration_data is not None:
+    if mapping is not None and _qconfig.wants_dynamic(mapping):
+        if calibration_data is not None:
+            raise ValueError(
+                "give calibration_data or a dynamic qconfig, not both: dynamic quantization finds "
+                "its ranges at run time"
+            )
+        normalized, sites, summary = _dynamic(traced, mapping, preserved)
+    elif calibration_data is not None:
         mapping = mapping or _qconfig.default_static_qconfig_mapping
         normalized, sites = _backend.normalize(traced._c, [], preserved)
         summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
@@ -78,6 +86,20 @@ def load(file: Any) -> Any:
         module = torch.jit.load(file)
     _backend.make_steady(module._c)
     return module
+
+
+def _dynamic(
+    traced: Any, mapping: _qconfig.QConfigMapping, preserved: list[str]
+) -> tuple[Any, list[str], dict[str, Any]]:
+    """The normalized module, its sites and the summary of a dynamic quantization."""
+    calibrated = state.read_buffer(traced)
+    opaque = calibrated["opaque"] if calibrated else []
+    normalized, sites = _backend.normalize(traced._c, opaque, preserved)
+    types = _types_of(traced)
+    summary = dynamic_graph.summarize(
+        wrap(normalized).graph, sites, mapping, lambda path: _around(types, path), opaque
+    )
+    return normalized, sites, summary
 
 
 def _check_traced(traced: Any) -> None:

@@ -184,9 +184,20 @@ class WeightObserver(PerChannelMinMaxObserver):
 
 
 class DynamicObserver(Observer):
-    """Stands for an activation that is quantized at run time; observes nothing."""
+    """Stands for an activation that is quantized at run time; observes nothing.
+
+    Args:
+        granularity: "row", a scale for each row (last dimension), or "tensor", one for all of them.
+            Recurrent layers always take "row": a scale for each time step of each sequence.
+    """
 
     is_dynamic = True
+
+    def __init__(self, granularity: str = "row", **settings: Any) -> None:
+        super().__init__(**settings)
+        if granularity not in ("row", "tensor"):
+            raise ValueError(f"granularity must be 'row' or 'tensor', got {granularity!r}")
+        self.granularity = granularity
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import threading
 from collections.abc import Callable, Iterator
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import nn
 from ipex_quant import _backend, jit, ops, recipe, state
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
-from ipex_quant.qconfig import QConfigMapping
+from ipex_quant.qconfig import QConfigMapping, wants_dynamic
 
 #: The model as a function of its arguments.
 Run = Callable[..., Any]
@@ -119,6 +121,9 @@ class Session:
         types[""] = type(model)
         self.calibrator = Calibrator(mapping, lambda path: enclosing(types, path))
         self.summary: dict[str, Any] | None = None
+        self.dynamic = wants_dynamic(mapping)
+        self.plain_forward: Callable | None = None
+        """The forward that was set on the user's model itself, beside that of its class."""
         self.lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Session:
@@ -148,7 +153,9 @@ class Session:
     def watch(self, model: nn.Module, run: Run, args: tuple, kwargs: dict, observe: bool) -> Any:
         """Run the model and give the calibrator every call that has a site."""
         calibrator = self.calibrator
-        calibrator.begin(observe=observe, may_add=self.example is None or not observe)
+        # Dynamic quantization exchanges modules, whatever path a call takes through them.
+        may_add = self.example is None or self.dynamic or not observe
+        calibrator.begin(observe=observe, may_add=may_add)
         try:
             return self._record(model, calibrator.event, run, args, kwargs)
         finally:
@@ -226,6 +233,7 @@ def attach(model: nn.Module, session: Session) -> nn.Module:
     """Make the model calibrate itself when it is called; changes the class of this object only."""
     plain = type(model)
     run = model.__dict__.pop("forward", None)  # a forward set on the object hides the class's
+    session.plain_forward = run
 
     def run_model(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return run(*args, **kwargs) if run is not None else plain.forward(self, *args, **kwargs)
@@ -253,6 +261,32 @@ def attach(model: nn.Module, session: Session) -> nn.Module:
     setattr(model, _ATTRIBUTE, session)
     model.register_buffer(state.BUFFER, torch.zeros(0, dtype=torch.uint8), persistent=False)
     return model
+
+
+def detach(model: nn.Module, inplace: bool) -> nn.Module:
+    """The user's model again, without its session: itself, or a copy."""
+    session = session_of(model)
+    forward = session.plain_forward
+    if not inplace:
+        memo = {id(session): session}
+        model, forward = copied((model, forward), memo)
+    model.__class__ = type(model).__mro__[1]
+    delattr(model, _ATTRIBUTE)
+    delattr(model, state.BUFFER)
+    if forward is not None:
+        model.forward = forward
+    return model
+
+
+def copied(value: Any, memo: dict[int, Any] | None = None) -> Any:
+    """A deep copy; the error of a failure names the way out."""
+    try:
+        return copy.deepcopy(value, memo)
+    except (RuntimeError, TypeError, AttributeError, ValueError, PickleError) as error:
+        raise QuantizationError(
+            f"the model cannot be copied: {type(error).__name__}: {error}; make it copyable, or "
+            "give inplace=True to work on the model itself"
+        ) from error
 
 
 def _method_signature(bound: Callable | None, method: Callable) -> inspect.Signature:

@@ -92,6 +92,7 @@ def as_mapping(configure: Any) -> QConfigMapping:
         raise TypeError(
             f"qconfig must be a QConfig or a QConfigMapping, got {type(configure).__name__}"
         )
+    _read_compute_dtype(mapping)
     for where, qconfig in _rules(mapping):
         if qconfig is not None:
             check(qconfig, where)
@@ -101,6 +102,25 @@ def as_mapping(configure: Any) -> QConfigMapping:
         except re.error as error:
             raise ValueError(f"set_module_name_regex({pattern!r}): {error}") from error
     return mapping
+
+
+def _read_compute_dtype(mapping: QConfigMapping) -> None:
+    """Take ``PlaceholderObserver.with_args(compute_dtype=torch.quint8)`` for a dynamic activation.
+
+    That is how IPEX's tutorial writes it; torch 2.13 drops the argument when it makes the observer.
+    """
+
+    def read(qconfig: Any) -> Any:
+        factory = getattr(qconfig, "activation", None)
+        keywords = getattr(getattr(factory, "p", factory), "keywords", {})
+        if keywords.get("compute_dtype") in _ACTIVATION_DTYPES:
+            return QConfig(observers.DynamicObserver.with_args(), qconfig.weight)
+        return qconfig
+
+    mapping.global_qconfig = read(mapping.global_qconfig)
+    for name, rules in vars(mapping).items():
+        if name != "global_qconfig":
+            rules.update({key: read(qconfig) for key, qconfig in rules.items()})
 
 
 def _rules(mapping: QConfigMapping) -> Iterator[tuple[str, Any]]:
@@ -155,7 +175,7 @@ def _check_observer(observer: Any, what: str, dtypes: tuple[torch.dtype, ...]) -
 def is_dynamic(observer: Any) -> bool:
     """Whether an activation observer stands for quantization at run time."""
     return bool(getattr(observer, "is_dynamic", False)) or (
-        getattr(observer, "compute_dtype", None) in (*_ACTIVATION_DTYPES,)
+        getattr(observer, "compute_dtype", None) in _ACTIVATION_DTYPES
     )
 
 

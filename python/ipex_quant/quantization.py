@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from ipex_quant import equalizing, folding, jit
+from ipex_quant import dynamic, equalizing, folding, jit
 from ipex_quant import prepared as _prepared
 from ipex_quant.errors import QuantizationError, listing
 from ipex_quant.qconfig import (
@@ -21,6 +20,7 @@ from ipex_quant.qconfig import (
     default_static_qconfig_mapping,
     wants_dynamic,
 )
+from ipex_quant.report import ATTRIBUTE
 
 __all__ = [
     "QConfig",
@@ -68,7 +68,7 @@ def prepare(
             "static quantization needs example_inputs (or example_kwarg_inputs) to find the "
             "operators of the model"
         )
-    target = model if inplace else copy.deepcopy(model)
+    target = model if inplace else _prepared.copied(model)
     if example is not None and bn_folding:
         _try_example(target, example, lambda: folding.fold_batch_norms(target, example))
         _try_example(target, example, lambda: equalizing.equalize_layers(target, example))
@@ -136,25 +136,36 @@ def _show(value: Any) -> str:
 
 
 def convert(prepared: nn.Module, inplace: bool = False) -> nn.Module:
-    """The int8 model made from a calibrated prepared one.
+    """The int8 model made from a prepared one, which can be called, traced, frozen and saved.
 
-    For static quantization it is traced with the example inputs of `prepare`, so ``inplace`` has
-    no effect. The result can be called, traced, frozen and saved; no other compile step follows.
+    A statically quantized model is compiled from its trace with the example inputs of `prepare`,
+    and needs calibration; ``inplace`` has no effect. For dynamic quantization the linear and
+    recurrent layers are exchanged for int8 ones, which can be scripted, too; with ``inplace`` in
+    the prepared model itself, which is no prepared model then.
 
     Raises:
         TypeError: the model does not come from `prepare`.
-        QuantizationError: it was not calibrated, or is to be quantized dynamically.
+        QuantizationError: it was not calibrated; it cannot be traced or copied.
     """
     session = _prepared.session_of(prepared)
-    if wants_dynamic(session.mapping):
-        raise QuantizationError(
-            "convert() supports static quantization only so far; prepare the model with "
-            "default_static_qconfig and calibrate it (an lstm or gru then takes the scale of its "
-            "input at run time where that is better)"
-        )
+    if session.dynamic:
+        return _convert_dynamically(prepared, session, inplace)
     session.finalise(prepared)
     args, kwargs = session.example_copy()
     return QuantizedModel(jit.quantize(jit.trace(prepared, args, kwargs)))
+
+
+def _convert_dynamically(
+    prepared: nn.Module, session: _prepared.Session, inplace: bool
+) -> nn.Module:
+    floats = {
+        entry["site"].rsplit("/", 2)[0]: entry["reason"] or "its decision in the summary is float"
+        for entry in (session.summary or {"sites": []})["sites"]
+        if entry["decision"] == "float"
+    }
+    model, found = dynamic.exchange(_prepared.detach(prepared, inplace), session.mapping, floats)
+    model.register_buffer(ATTRIBUTE, found.to_tensor(), persistent=False)
+    return model
 
 
 class QuantizedModel(nn.Module):

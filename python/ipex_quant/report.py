@@ -67,6 +67,10 @@ class Report:
         """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1)
 
+    def to_tensor(self) -> torch.Tensor:
+        """`to_dict` as uint8, the form in which a module carries its report (see ATTRIBUTE)."""
+        return torch.frombuffer(bytearray(self.to_json().encode()), dtype=torch.uint8)
+
     def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
         counts = self.counts()
         title = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items())

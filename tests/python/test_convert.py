@@ -60,10 +60,3 @@ def test_wrong_models_are_refused() -> None:
     ready = prepare(model, ipex_quant.default_static_qconfig, torch.randn(2, 4))
     with pytest.raises(ipex_quant.QuantizationError, match="was not calibrated"):
         convert(ready)
-
-
-def test_dynamic_needs_no_example_and_says_what_is_missing() -> None:
-    ready = prepare(nn.Linear(4, 4).eval(), ipex_quant.default_dynamic_qconfig)
-    assert ready(torch.randn(2, 4)).shape == (2, 4)
-    with pytest.raises(ipex_quant.QuantizationError, match="supports static quantization only"):
-        convert(ready)

@@ -1,0 +1,127 @@
+"""Dynamic quantization of a traced graph: its summary needs the weights alone, no calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ipex_quant import __about__, observers, ops, state
+from ipex_quant.calibration import split_key
+from ipex_quant.qconfig import QConfigMapping, SiteQuery, choose
+
+#: Operators that quantize their input at run time, and where their weights stand.
+_WEIGHTS = {
+    "aten::linear": ("weight", 1),
+    "aten::lstm": ("weights", 2),
+    "aten::gru": ("weights", 2),
+}
+
+
+def summarize(
+    graph: Any,
+    sites: list[str],
+    mapping: QConfigMapping,
+    types_of: Callable[[str], tuple[Any, ...]],
+    opaque: list[str],
+) -> dict[str, Any]:
+    """The summary (see `ipex_quant.state`) of a normalized graph for a dynamic mapping."""
+    nodes = {node.s("iq_site"): node for node in _nodes(graph) if node.hasAttribute("iq_site")}
+    entries = [_entry(key, nodes.get(key), mapping, types_of) for key in sites]
+    return {
+        "schema": state.SCHEMA,
+        "version": state.VERSION,
+        "ipex_quant": __about__.VERSION,
+        "torch": torch.__version__.split("+")[0],
+        "fingerprint": state.fingerprint(sites),
+        "opaque": opaque,
+        "sites": entries,
+    }
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
+
+
+def _entry(
+    key: str,
+    node: Any,
+    mapping: QConfigMapping,
+    types_of: Callable[[str], tuple[Any, ...]],
+) -> dict[str, Any]:
+    path, family, number = split_key(key)
+    op = family if node is None else node.kind()
+    query = SiteQuery(path, family, op, number, types_of(path))
+    qconfig, rule = choose(mapping, query)
+    entry: dict[str, Any] = {
+        "site": key,
+        "op": ops.base_name(op),
+        "decision": "float",
+        "reason": "",
+        "operands": {},
+        "bias_correction": None,
+    }
+    if qconfig is None:
+        return {**entry, "reason": f"kept float by {rule}"}
+    if op not in _WEIGHTS:
+        return {**entry, "reason": "dynamic quantization covers linear and recurrent layers"}
+    weights = _weights(node)
+    if not weights:
+        return {**entry, "reason": "its weight is not a constant"}
+    if any(w.dtype != torch.float32 or not bool(torch.isfinite(w).all()) for w in weights):
+        return {**entry, "reason": "a weight is not float32, or holds NaN or infinite values"}
+    observer = qconfig.activation()
+    if getattr(observer, "granularity", "row") != "row":
+        return {**entry, "reason": "a graph quantizes activations per row only, not per tensor"}
+    operands = {"input": _input(observer)}
+    name = _WEIGHTS[op][0]
+    for number, weight in enumerate(weights):
+        operand = name if name == "weight" else f"{name}.{_position(node, number)}"
+        operands[operand] = _weight(qconfig.weight(), weight)
+    return {**entry, "decision": "int8", "operands": operands}
+
+
+def _weights(node: Any) -> list[torch.Tensor]:
+    """The constant matrices of a layer, or none."""
+    value = node.inputsAt(_WEIGHTS[node.kind()][1])
+    return [p for p in _constants(value) if isinstance(p, torch.Tensor) and p.dim() == 2]
+
+
+def _constants(value: Any) -> list[Any]:
+    if value.node().kind() == "prim::ListConstruct":
+        return [item.toIValue() for item in value.node().inputs()]
+    constant = value.toIValue()
+    return constant if isinstance(constant, list) else [constant]
+
+
+def _position(node: Any, number: int) -> int:
+    """Position of the number-th matrix in the list of parameters."""
+    params = _constants(node.inputsAt(_WEIGHTS[node.kind()][1]))
+    return [i for i, p in enumerate(params) if p.dim() == 2][number]
+
+
+def _input(observer: Any) -> dict[str, Any]:
+    return {
+        "kind": "activation",
+        "observer": observers.name(observer),
+        "dtype": "uint8",
+        "scale": None,
+        "zero_point": None,
+        "mode": "dynamic",
+        "channel_factor": None,
+    }
+
+
+def _weight(observer: Any, weight: torch.Tensor) -> dict[str, Any]:
+    scales = observers.weight_scales(observer, weight.detach())
+    return {
+        "kind": "weight",
+        "observer": observers.name(observer),
+        "dtype": "int8",
+        "axis": 0,
+        "scale": scales.float().tolist(),
+    }

@@ -1,0 +1,221 @@
+"""Int8 forms of nn.Linear, nn.LSTM, nn.GRU, nn.RNN and the cells, quantized at run time.
+
+Each holds one packed object and calls one operator, so that it runs the same kernel in eager mode,
+traced and scripted. Arguments, shapes and results are those of the float modules.
+"""
+
+from typing import overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+#: The annotations of a forward are for TorchScript, which has no string annotations; each overload
+#: is one form of the input.
+_overload = torch._jit_internal._overload_method
+
+
+class DynamicLinear(nn.Module):
+    """``y = x W^T + b`` on float32 ``[..., in_features]``; each row of x has its own scale."""
+
+    def __init__(self, packed: torch.ScriptObject, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.packed = packed
+        self.in_features = in_features
+        self.out_features = out_features
+
+    def forward(self, input: Tensor) -> Tensor:
+        """float32 ``[..., in_features]`` to float32 ``[..., out_features]``."""
+        return torch.ops.ipex_quant.linear_dynamic(input, self.packed, [])
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+class _Recurrent(nn.Module):
+    """What the recurrent modules share."""
+
+    def __init__(self, packed: torch.ScriptObject, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.packed = packed
+        self.input_size = module.input_size
+        self.hidden_size = module.hidden_size
+        self.num_layers = module.num_layers
+        self.batch_first = module.batch_first
+        self.bidirectional = module.bidirectional
+        self.states = module.num_layers * (2 if module.bidirectional else 1)
+
+    def zeros(self, input: Tensor) -> Tensor:
+        """The initial state of a call without one."""
+        if input.dim() == 2:
+            return torch.zeros([self.states, self.hidden_size])
+        rows = input.size(0) if self.batch_first else input.size(1)
+        return torch.zeros([self.states, rows, self.hidden_size])
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        shown = [f"{self.input_size}, {self.hidden_size}"]
+        shown += [f"num_layers={self.num_layers}"] if self.num_layers != 1 else []
+        shown += [
+            f"{name}=True" for name in ("batch_first", "bidirectional") if getattr(self, name)
+        ]
+        return ", ".join(shown)
+
+
+class DynamicLSTM(_Recurrent):
+    """nn.LSTM in eval mode, without projections."""
+
+    @overload
+    @_overload
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    @_overload
+    def forward(
+        self, input: PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[PackedSequence, tuple[Tensor, Tensor]]: ...
+
+    def forward(self, input, hx=None):
+        """See nn.LSTM."""
+        sequences = input
+        if isinstance(sequences, PackedSequence):
+            data, batch_sizes, order, back = input
+            if hx is None:
+                zeros = torch.zeros(self.states, batch_sizes[0], self.hidden_size)
+                hx = (zeros, zeros)
+            elif order is not None:
+                hx = (hx[0].index_select(1, order), hx[1].index_select(1, order))
+            y, h, c = torch.ops.ipex_quant.lstm_sequences(
+                data, batch_sizes, hx[0], hx[1], self.packed
+            )
+            if back is not None:
+                h, c = h.index_select(1, back), c.index_select(1, back)
+            return PackedSequence(y, batch_sizes, order, back), (h, c)
+        if hx is None:
+            zeros = self.zeros(input)
+            hx = (zeros, zeros)
+        y, h, c = torch.ops.ipex_quant.lstm(input, hx[0], hx[1], self.packed)
+        return y, (h, c)
+
+
+class DynamicGRU(_Recurrent):
+    """nn.GRU in eval mode."""
+
+    @overload
+    @_overload
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    @_overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None
+    ) -> tuple[PackedSequence, Tensor]: ...
+
+    def forward(self, input, hx=None):
+        """See nn.GRU."""
+        sequences = input
+        if isinstance(sequences, PackedSequence):
+            data, batch_sizes, order, back = input
+            if hx is None:
+                hx = torch.zeros(self.states, batch_sizes[0], self.hidden_size)
+            elif order is not None:
+                hx = hx.index_select(1, order)
+            y, h = torch.ops.ipex_quant.gru_sequences(data, batch_sizes, hx, self.packed)
+            if back is not None:
+                h = h.index_select(1, back)
+            return PackedSequence(y, batch_sizes, order, back), h
+        if hx is None:
+            hx = self.zeros(input)
+        return torch.ops.ipex_quant.gru(input, hx, self.packed)
+
+
+class DynamicRNN(_Recurrent):
+    """nn.RNN in eval mode, tanh or relu."""
+
+    @overload
+    @_overload
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    @_overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None
+    ) -> tuple[PackedSequence, Tensor]: ...
+
+    def forward(self, input, hx=None):
+        """See nn.RNN."""
+        sequences = input
+        if isinstance(sequences, PackedSequence):
+            data, batch_sizes, order, back = input
+            if hx is None:
+                hx = torch.zeros(self.states, batch_sizes[0], self.hidden_size)
+            elif order is not None:
+                hx = hx.index_select(1, order)
+            y, h = torch.ops.ipex_quant.rnn_sequences(data, batch_sizes, hx, self.packed)
+            if back is not None:
+                h = h.index_select(1, back)
+            return PackedSequence(y, batch_sizes, order, back), h
+        if hx is None:
+            hx = self.zeros(input)
+        return torch.ops.ipex_quant.rnn(input, hx, self.packed)
+
+
+class _Cell(nn.Module):
+    """What the cells share: one step is a sequence of length 1."""
+
+    def __init__(self, packed: torch.ScriptObject, module: nn.RNNCellBase) -> None:
+        super().__init__()
+        self.packed = packed
+        self.input_size = module.input_size
+        self.hidden_size = module.hidden_size
+
+    def zeros(self, input: Tensor) -> Tensor:
+        """The initial state of a call without one, ``[1, batch, hidden_size]``."""
+        return torch.zeros([1, input.size(0), self.hidden_size])
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+class DynamicLSTMCell(_Cell):
+    """nn.LSTMCell."""
+
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See nn.LSTMCell."""
+        x = input if input.dim() == 2 else input.unsqueeze(0)
+        if hx is None:
+            zeros = self.zeros(x)
+            h0, c0 = zeros, zeros
+        else:
+            h0, c0 = hx[0].view([1, x.size(0), -1]), hx[1].view([1, x.size(0), -1])
+        _, h, c = torch.ops.ipex_quant.lstm(x.unsqueeze(0), h0, c0, self.packed)
+        h, c = h.squeeze(0), c.squeeze(0)
+        return (h, c) if input.dim() == 2 else (h.squeeze(0), c.squeeze(0))
+
+
+class DynamicGRUCell(_Cell):
+    """nn.GRUCell."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """See nn.GRUCell."""
+        x = input if input.dim() == 2 else input.unsqueeze(0)
+        h0 = self.zeros(x) if hx is None else hx.view([1, x.size(0), -1])
+        _, h = torch.ops.ipex_quant.gru(x.unsqueeze(0), h0, self.packed)
+        return h.squeeze(0) if input.dim() == 2 else h.squeeze(0).squeeze(0)
+
+
+class DynamicRNNCell(_Cell):
+    """nn.RNNCell, tanh or relu."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """See nn.RNNCell."""
+        x = input if input.dim() == 2 else input.unsqueeze(0)
+        h0 = self.zeros(x) if hx is None else hx.view([1, x.size(0), -1])
+        _, h = torch.ops.ipex_quant.rnn(x.unsqueeze(0), h0, self.packed)
+        return h.squeeze(0) if input.dim() == 2 else h.squeeze(0).squeeze(0)

@@ -1,0 +1,132 @@
+"""jit.quantize with a dynamic qconfig: traced graphs need weights only, no calibration."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import ipex_quant
+from ipex_quant import QConfigMapping, default_dynamic_qconfig, default_static_qconfig
+from ipex_quant.quantization import convert, prepare
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(16, 32, 2, bidirectional=True, batch_first=True)
+        self.up, self.down = nn.Linear(64, 48), nn.Linear(48, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.lstm(x)
+        return self.down(torch.relu(self.up(y)))
+
+
+def traced(model: nn.Module, *inputs: torch.Tensor) -> Any:
+    return torch.jit.trace(model.eval(), inputs)
+
+
+def kinds(module: Any) -> list[str]:
+    nodes = module.inlined_graph.nodes()
+    return [n.kind() for n in nodes if n.kind().startswith(("ipex_quant::", "aten::"))]
+
+
+def test_a_bare_trace() -> None:
+    model, x = Tagger(), torch.randn(2, 9, 16)
+    q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    found = kinds(q)
+    assert found.count("ipex_quant::linear_dynamic") == 2 and "ipex_quant::lstm" in found
+    assert "aten::relu" not in found  # it is in the epilogue of the first linear
+    other = torch.randn(5, 4, 16)
+    converted = convert(prepare(model, default_dynamic_qconfig))
+    assert torch.equal(q(other), converted(other))
+    assert 0 < (q(other) - model(other)).norm() / model(other).norm() < 0.03
+    floats = {row.op for row in ipex_quant.report(q) if row.became == "float"}
+    assert floats == {"aten::zeros"}  # the initial states
+    file = io.BytesIO()
+    torch.jit.save(q, file)
+    file.seek(0)
+    assert torch.equal(torch.jit.load(file)(other), q(other))
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell])
+def test_cells_are_linears(cell: Any) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cell(8, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h: Any = None
+            for t in range(3):
+                h = self.cell(x[t], h)
+            return h[0] if isinstance(h, tuple) else h
+
+    model, x = Model(), torch.randn(3, 4, 8)
+    q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    assert kinds(q).count("ipex_quant::linear_dynamic") == 6 and "aten::linear" not in kinds(q)
+    assert 0 < (q(x) - model(x)).abs().max() < 0.02
+
+
+def test_addmm_and_residuals() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w, self.b = nn.Parameter(torch.randn(8, 12)), nn.Parameter(torch.randn(12))
+            self.fc = nn.Linear(12, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.addmm(self.b, x, self.w)
+            return self.fc(y) + y
+
+    model, x = Model(), torch.randn(5, 8)
+    q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    assert kinds(q).count("ipex_quant::linear_dynamic") == 2
+    assert 0 < (q(x) - model(x)).norm() / model(x).norm() < 0.03
+
+
+def test_a_prepared_trace_and_a_mapping() -> None:
+    model, x = Tagger().eval(), torch.randn(2, 9, 16)
+    ready = prepare(model, default_dynamic_qconfig, example_inputs=x)
+    trace = traced(ready, x)
+    expected = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    assert torch.equal(ipex_quant.jit.quantize(trace, default_dynamic_qconfig)(x), expected(x))
+    mapping = QConfigMapping().set_global(default_dynamic_qconfig).set_module_name("down", None)
+    rows = {r.module: r for r in ipex_quant.report(ipex_quant.jit.quantize(trace, mapping))}
+    assert rows["down"].became == "float" and "set_module_name('down')" in rows["down"].reason
+    assert rows["up"].became == "int8"
+
+
+def test_a_calibrated_trace_becomes_dynamic_on_request() -> None:
+    model, x = Tagger().eval(), torch.randn(2, 9, 16)
+    ready = prepare(model, default_static_qconfig, example_inputs=x)
+    ready(x)
+    q = ipex_quant.jit.quantize(traced(ready, x), default_dynamic_qconfig)
+    assert kinds(q).count("ipex_quant::linear_dynamic") == 2
+
+
+def test_what_stays_float_has_a_reason() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 4, 3), nn.ReLU(), nn.Linear(6, 6)).eval()
+    x = torch.randn(2, 4, 8)
+    q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    rows = {r.module: r for r in ipex_quant.report(q)}
+    assert rows["2"].became == "int8"
+    assert "covers linear and recurrent layers" in rows["0"].reason
+    per_tensor = ipex_quant.QConfig(
+        ipex_quant.observers.DynamicObserver.with_args(granularity="tensor"),
+        default_dynamic_qconfig.weight,
+    )
+    rows = {
+        r.module: r
+        for r in ipex_quant.report(ipex_quant.jit.quantize(traced(model, x), per_tensor))
+    }
+    assert "per row only" in rows["2"].reason
+
+
+def test_data_and_a_dynamic_qconfig_exclude_each_other() -> None:
+    trace = traced(nn.Linear(4, 4), torch.randn(2, 4))
+    with pytest.raises(ValueError, match="calibration_data or a dynamic qconfig, not both"):
+        ipex_quant.jit.quantize(trace, default_dynamic_qconfig, calibration_data=[torch.ones(1, 4)])
