@@ -21,6 +21,7 @@ from ipex_quant.qconfig import (
     wants_dynamic,
 )
 from ipex_quant.report import ATTRIBUTE
+from ipex_quant.smooth_quant import get_smooth_quant_qconfig, get_smooth_quant_qconfig_mapping
 
 __all__ = [
     "QConfig",
@@ -30,6 +31,8 @@ __all__ = [
     "default_dynamic_qconfig_mapping",
     "default_static_qconfig",
     "default_static_qconfig_mapping",
+    "get_smooth_quant_qconfig",
+    "get_smooth_quant_qconfig_mapping",
     "prepare",
 ]
 

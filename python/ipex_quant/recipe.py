@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import __about__, factors, observers, ops, qconfig, state
+from ipex_quant import __about__, factors, observers, ops, qconfig, smooth_quant, state
 from ipex_quant.calibration import Calibrator, Operand, Site
 from ipex_quant.errors import QuantizationError, listing
 from ipex_quant.measure import Probe
@@ -46,7 +46,9 @@ def _measure_and_choose(plans: dict[str, Plan], measure: Measure) -> None:
     probes = {key: plan.probe() for key, plan in plans.items() if plan.wants_probe()}
     if not probes:
         return
-    groups = factors.find_groups(plans)
+    smooth = smooth_quant.find_groups(plans)
+    others = {key: plan for key, plan in plans.items() if not smooth_quant.wants(plan)}
+    groups = [*smooth, *factors.find_groups(others)]
     firsts = {group.plans[0].key: group for group in groups}
 
     def event(key: str, _family: str, op: str, args: list) -> None:
@@ -57,7 +59,8 @@ def _measure_and_choose(plans: dict[str, Plan], measure: Measure) -> None:
 
     measure(event)
     _choose_ranges(plans, probes)
-    _try_factors([g for g in groups if factors.noisy(g, probes)], probes, measure)
+    tried = [g for g in groups if g in smooth or factors.noisy(g, probes)]
+    _try_factors(tried, probes, measure)
     for key, probe in probes.items():
         plans[key].conclude(probe)
 
