@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -102,6 +103,22 @@ def as_mapping(configure: Any) -> QConfigMapping:
         except re.error as error:
             raise ValueError(f"set_module_name_regex({pattern!r}): {error}") from error
     return mapping
+
+
+def check_names(mapping: QConfigMapping, paths: set[str]) -> None:
+    """Raise unless the model has every module that a rule names.
+
+    Raises:
+        ValueError: a rule would never fit; the text names the nearest paths.
+    """
+    orders = [name for name, *_ in mapping.module_name_object_type_order_qconfigs]
+    for name in [*mapping.module_name_qconfigs, *orders]:
+        if name not in paths:
+            near = difflib.get_close_matches(name, sorted(paths - {""}), 3) or sorted(paths)[:3]
+            raise ValueError(
+                f"qconfig names the module {name!r}, which the model does not have; did you mean "
+                f"{' or '.join(repr(path) for path in near)}?"
+            )
 
 
 def _read_compute_dtype(mapping: QConfigMapping) -> None:

@@ -14,6 +14,7 @@ from ipex_quant.qconfig import (
     QConfig,
     QConfigMapping,
     as_mapping,
+    check_names,
     default_dynamic_qconfig,
     default_dynamic_qconfig_mapping,
     default_static_qconfig,
@@ -61,10 +62,13 @@ def prepare(
 
     Raises:
         TypeError: an argument has the wrong type, such as a ScriptModule for the model.
-        ValueError: training mode; an unsupported observer; no or wrong example inputs.
+        ValueError: training mode; an unsupported observer; a rule for a module that the model does
+            not have; no or wrong example inputs.
+        QuantizationError: the model cannot be copied.
     """
     _check_model(model)
     mapping = as_mapping(qconfig)
+    check_names(mapping, {path for path, _ in model.named_modules(remove_duplicate=False)})
     example = _example(example_inputs, example_kwarg_inputs)
     if example is None and not wants_dynamic(mapping):
         raise ValueError(
