@@ -60,10 +60,28 @@ def quantize(
         summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
     else:
         summary = _summary_of(traced)
-        normalized, sites = _backend.normalize(traced._c, summary["opaque"], preserved)
-        summary = _after_folding(summary, wrap(normalized).graph)
         if mapping is not None:
             summary = _keep_float(summary, mapping, _types_of(traced))
+        return from_summary(traced, summary, fusions, preserved)
+    return _compile(normalized, sites, summary, fusions, preserved)
+
+
+def from_summary(
+    traced: Any, summary: dict[str, Any], fusions: Sequence[Fusion] = (), preserved: Any = ()
+) -> Any:
+    """Compile a traced module by a summary of its model, whatever it carries itself."""
+    normalized, sites = _backend.normalize(traced._c, summary["opaque"], list(preserved))
+    summary = _after_folding(summary, wrap(normalized).graph)
+    return _compile(normalized, sites, summary, fusions, list(preserved))
+
+
+def _compile(
+    normalized: Any,
+    sites: list[str],
+    summary: dict[str, Any],
+    fusions: Sequence[Fusion],
+    preserved: list[str],
+) -> Any:
     state.check_sites(sites, summary, "the traced module", "the calibration")
     params = [_backend.site_params(entry) for entry in summary["sites"]]
     extra = [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]

@@ -72,11 +72,16 @@ def loads(data: bytes, source: str) -> dict[str, Any]:
 
 
 def save(summary: dict[str, Any], path: Any) -> None:
-    """Write the summary to a file, which is complete or untouched whatever happens."""
+    """Write the summary to a file."""
+    write(dumps(summary), path)
+
+
+def write(data: bytes, path: Any) -> None:
+    """Write a file, which is complete or untouched whatever happens."""
     target = Path(path)
     temporary = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        temporary.write_bytes(dumps(summary))
+        temporary.write_bytes(data)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

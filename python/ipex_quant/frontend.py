@@ -1,0 +1,164 @@
+"""prepare and convert: the way from an eager model to int8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ipex_quant import dynamic, equalizing, folding, jit
+from ipex_quant import prepared as _prepared
+from ipex_quant.errors import QuantizationError, listing
+from ipex_quant.qconfig import as_mapping, check_names, wants_dynamic
+from ipex_quant.report import ATTRIBUTE
+
+
+def prepare(
+    model: nn.Module,
+    qconfig: Any,
+    example_inputs: Any = None,
+    inplace: bool = False,
+    bn_folding: bool = True,
+    example_kwarg_inputs: dict[str, Any] | None = None,
+) -> nn.Module:
+    """A copy of the model that calibrates itself whenever it is called.
+
+    Args:
+        model: float model in eval mode; unchanged unless ``inplace``.
+        qconfig: QConfig or QConfigMapping, ours or torch's.
+        example_inputs: a tensor or a dict (one positional argument), or a tuple or list of
+            positional arguments. Run once to find the operators; not observed.
+        inplace: prepare the given model itself.
+        bn_folding: fold batch normalization into the layer before it, and even out the channels
+            between layers where that makes int8 more exact; the float outputs stay the same.
+        example_kwarg_inputs: keyword arguments, instead of ``example_inputs``.
+
+    Returns: the prepared model, with ``save_qconf_summary(path)`` and ``load_qconf_summary(path)``.
+
+    Raises:
+        TypeError: an argument has the wrong type, such as a ScriptModule for the model.
+        ValueError: training mode; an unsupported observer; a rule for a module that the model does
+            not have; no or wrong example inputs.
+        QuantizationError: the model cannot be copied.
+    """
+    _check_model(model)
+    mapping = as_mapping(qconfig)
+    check_names(mapping, {path for path, _ in model.named_modules(remove_duplicate=False)})
+    example = _example(example_inputs, example_kwarg_inputs)
+    if example is None and not wants_dynamic(mapping):
+        raise ValueError(
+            "static quantization needs example_inputs (or example_kwarg_inputs) to find the "
+            "operators of the model"
+        )
+    target = model if inplace else _prepared.copied(model)
+    if example is not None and bn_folding:
+        _try_example(target, example, lambda: folding.fold_batch_norms(target, example))
+        _try_example(target, example, lambda: equalizing.equalize_layers(target, example))
+    session = _prepared.Session(target, mapping, example)
+    if example is not None:
+        _try_example(target, example, lambda: session.discover(target))
+    return _prepared.attach(target, session)
+
+
+def _check_model(model: Any) -> None:
+    if jit.is_script_module(model):
+        raise TypeError(
+            "prepare expects an eager nn.Module, got a ScriptModule; quantize a traced module with "
+            "ipex_quant.jit.quantize(traced, qconfig, calibration_data=...)"
+        )
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"prepare expects an nn.Module, got {type(model).__name__}")
+    if _prepared.is_prepared(model):
+        raise ValueError("the model is prepared already; call it on inputs to calibrate it")
+    training = [name or "the model itself" for name, m in model.named_modules() if m.training]
+    if training:
+        raise ValueError(
+            f"the model is in training mode ({listing(training[:5])}"
+            f"{' and more' if len(training) > 5 else ''}); call model.eval() first"
+        )
+
+
+def _example(inputs: Any, kwargs: Any) -> tuple[tuple, dict[str, Any]] | None:
+    if inputs is not None and kwargs is not None:
+        raise ValueError("give example_inputs or example_kwarg_inputs, not both")
+    if kwargs is not None:
+        if not isinstance(kwargs, dict):
+            raise TypeError(f"example_kwarg_inputs must be a dict, got {type(kwargs).__name__}")
+        return (), dict(kwargs)
+    if inputs is None:
+        return None
+    if isinstance(inputs, (torch.Tensor, dict)):
+        return (inputs,), {}
+    if isinstance(inputs, (list, tuple)):
+        return tuple(inputs), {}
+    raise TypeError(
+        "example_inputs must be a tensor, a dict, or a tuple or list of arguments, got "
+        f"{type(inputs).__name__}"
+    )
+
+
+def _try_example(model: nn.Module, example: tuple[tuple, dict], run: Any) -> None:
+    """Run what calls the model on the example; the error of a failure names the inputs."""
+    try:
+        run()
+    except QuantizationError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        shown = [_show(v) for v in example[0]] + [f"{k}={_show(v)}" for k, v in example[1].items()]
+        raise ValueError(
+            f"the model does not run on the example inputs ({', '.join(shown)}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {list(value.shape)}"
+    return type(value).__name__
+
+
+def convert(prepared: nn.Module, inplace: bool = False) -> nn.Module:
+    """The int8 model made from a prepared one, which can be called, traced, frozen and saved.
+
+    A statically quantized model is compiled from its trace with the example inputs of `prepare`,
+    and needs calibration; ``inplace`` has no effect. For dynamic quantization the linear and
+    recurrent layers are exchanged for int8 ones, which can be scripted, too; with ``inplace`` in
+    the prepared model itself, which is no prepared model then.
+
+    Raises:
+        TypeError: the model does not come from `prepare`.
+        QuantizationError: it was not calibrated; it cannot be traced or copied.
+    """
+    session = _prepared.session_of(prepared)
+    if session.dynamic:
+        return _convert_dynamically(prepared, session, inplace)
+    session.finalise(prepared)
+    args, kwargs = session.example_copy()
+    return QuantizedModel(jit.quantize(jit.trace(prepared, args, kwargs)))
+
+
+def _convert_dynamically(
+    prepared: nn.Module, session: _prepared.Session, inplace: bool
+) -> nn.Module:
+    floats = {
+        entry["site"].rsplit("/", 2)[0]: entry["reason"] or "its decision in the summary is float"
+        for entry in (session.summary or {"sites": []})["sites"]
+        if entry["decision"] == "float"
+    }
+    model, found = dynamic.exchange(_prepared.detach(prepared, inplace), session.mapping, floats)
+    model.register_buffer(ATTRIBUTE, found.to_tensor(), persistent=False)
+    return model
+
+
+class QuantizedModel(nn.Module):
+    """Runs a compiled int8 module; an nn.Module that can be traced, frozen and saved."""
+
+    def __init__(self, compiled: Any) -> None:
+        super().__init__()
+        self.compiled = compiled
+        self.eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of the prepared model, computed in int8."""
+        return self.compiled(*args, **kwargs)
