@@ -14,6 +14,7 @@ from ipex_quant import qconfig as _qconfig
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
 from ipex_quant.fusion import Fusion
+from ipex_quant.producers import fold_factors
 
 
 def quantize(
@@ -83,6 +84,7 @@ def _compile(
     preserved: list[str],
 ) -> Any:
     state.check_sites(sites, summary, "the traced module", "the calibration")
+    summary = fold_factors(wrap(normalized).graph, summary)
     params = [_backend.site_params(entry) for entry in summary["sites"]]
     extra = [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
     return wrap(_backend.compile_module(normalized, params, extra, preserved))
