@@ -232,8 +232,9 @@ std::string refusal_of(const Node* node) {
 std::vector<Operand> activations_of(Node* node) {
   switch (kernel_of(node)) {
   case Kernel::kConv:
-  case Kernel::kLinear:
     return {{node, 0, {"input"}}};
+  case Kernel::kLinear:  // "a": it was a matmul with a constant matrix
+    return {{node, 0, {"input", "a"}}};
   case Kernel::kRecurrent:
   case Kernel::kPool:
     return {{node, 0, {"input"}}};

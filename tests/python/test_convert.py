@@ -60,3 +60,24 @@ def test_wrong_models_are_refused() -> None:
     ready = prepare(model, ipex_quant.default_static_qconfig, torch.randn(2, 4))
     with pytest.raises(ipex_quant.QuantizationError, match="was not calibrated"):
         convert(ready)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_matmul_with_a_constant_matrix(bias: bool) -> None:
+    """It is a linear layer to the compiler, with the range that calibration gave the matmul."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.matmul(x, self.fc.weight.t())
+            return y + self.fc.bias if bias else y
+
+    model, x = Model().eval(), torch.randn(16, 8)
+    ready = prepare(model, ipex_quant.default_static_qconfig, example_inputs=x)
+    ready(x)
+    converted = convert(ready)
+    assert "ipex_quant::linear" in str(converted.compiled.graph)
+    assert 0 < (converted(x) - model(x)).abs().max() < 0.1
