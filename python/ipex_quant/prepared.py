@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ipex_quant import _backend, jit, ops, recipe, state
+from ipex_quant import _backend, ipex_json, jit, ops, recipe, state
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
 from ipex_quant.qconfig import QConfigMapping, wants_dynamic
@@ -304,9 +304,20 @@ def save_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
 
 
 def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
-    """Take qparams and decisions from a JSON file; the next calibration call replaces them."""
+    """Take qparams and decisions from a JSON file; the next calibration call replaces them.
+
+    A ``configure.json`` of IPEX is read, too: see `ipex_quant.ipex_json`.
+    """
     session = session_of(self)
-    summary = state.load(qconf_summary)
+
+    def of_ipex(content: Any, source: str) -> dict[str, Any] | None:
+        if not ipex_json.is_ipex(content):
+            return None
+        calibrated = session.finalise(self) if session.calibrator.forwards else None
+        sites = list(session.calibrator.sites.values())
+        return ipex_json.summary(content, sites, calibrated, session.opaque, source)
+
+    summary = state.load(qconf_summary, of_ipex)
     state.check_sites(
         list(session.calibrator.sites), summary, "the prepared model", str(qconf_summary)
     )

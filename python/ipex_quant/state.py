@@ -87,9 +87,21 @@ def write(data: bytes, path: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: Any) -> dict[str, Any]:
-    """Read a summary from a file; FileNotFoundError when there is none."""
-    return loads(Path(path).read_bytes(), f"the file {str(path)!r}")
+def load(path: Any, read_foreign: Callable[[Any, str], Any] | None = None) -> dict[str, Any]:
+    """Read a summary from a file; FileNotFoundError when there is none.
+
+    ``read_foreign`` is given any other JSON and the name of its source first, and may make a
+    summary of it (else None).
+    """
+    data, source = Path(path).read_bytes(), f"the file {str(path)!r}"
+    if read_foreign is not None:
+        try:
+            made = read_foreign(json.loads(data.decode()), source)
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            made = None  # loads() says what is wrong
+        if made is not None:
+            data = dumps(made)
+    return loads(data, source)
 
 
 def write_buffer(module: torch.nn.Module, summary: dict[str, Any]) -> None:
