@@ -169,7 +169,9 @@ void dynamic_linear(const DynamicLinearArgs& args, uint8_t* workspace, Features 
   const Rows rows = lay_out(args.m, args.k, args.range, workspace);
   quantize_input(args, rows, features, parallel);
 
-  const Product product{args, rows, select_gemm(features), select_finish(features)};
+  // Twelve rows at a time would leave a quarter of each tile of AMX empty.
+  const GemmEntry& gemm = select_gemm(features & ~kAmxInt8);
+  const Product product{args, rows, gemm, select_finish(features)};
   const int64_t columns = ceil_div(w.n, kColumns);
   int64_t chunk = std::max(kTileRows, kRowBytes / rows.stride / kTileRows * kTileRows);
   if (parallel.threads > 1) {

@@ -25,11 +25,14 @@ inline IQ_INLINE F32 exp_down(F32 y) {
 }
 
 /// quantize_range() for short ranges.
-inline void quantize_short(const Quantizer& quantizer, const float* src, uint8_t* dst, int64_t n) {
+inline void quantize_short(const ToBytes& to, const float* src, uint8_t* dst, int64_t n) {
   int64_t i = 0;
-  for (; i + kQuantizeBlock <= n; i += kQuantizeBlock) quantize_block(quantizer, src + i, dst + i);
+  for (; i + kQuantizeBlock <= n; i += kQuantizeBlock) quantize_block(to, src + i, dst + i);
+  const F32 low = set1(static_cast<float>(0 - to.zero_point));
+  const F32 high = set1(static_cast<float>(255 - to.zero_point));
   for_vectors(n - i, [&](int64_t j, int64_t count) {
-    store_u8_some(dst + i + j, quantizer(load_some(src + i + j, count)), count);
+    const F32 x = load_some(src + i + j, count);
+    store_u8_some(dst + i + j, quantize_v(x, to.inv_scale, low, high, set1i(to.zero_point)), count);
   });
 }
 
@@ -52,16 +55,16 @@ inline void softmax_body(const SoftmaxArgs& args) {
     for_row_blocks(src, args.cols, kLowest, [&](int64_t i, const RowLanes& x) IQ_INLINE {
       exponentials(x, keeps ? kept + i : kept);
     });
-    const Quantizer quantizer(args.inv_scale / fold_lanes(sums, Sum()), args.zero_point);
+    const ToBytes to(args.inv_scale / fold_lanes(sums, Sum()), args.zero_point);
     if (keeps) {
-      quantize_short(quantizer, kept, dst, args.cols);
+      quantize_short(to, kept, dst, args.cols);
       continue;
     }
     for (int64_t i = 0; i < args.cols; i += kNormChunk) {
       const int64_t n = args.cols - i < kNormChunk ? args.cols - i : kNormChunk;
       for_row_blocks(src + i, n, kLowest,
                      [&](int64_t j, const RowLanes& x) IQ_INLINE { exponentials(x, kept + j); });
-      quantize_short(quantizer, kept, dst + i, n);
+      quantize_short(to, kept, dst + i, n);
     }
   }
 }
@@ -85,7 +88,7 @@ inline void multiply(const float* a, const float* b, float* dst, int64_t n) {
 }
 
 inline void layer_norm_body(const LayerNormArgs& args) {
-  const Quantizer quantizer(args.inv_scale, args.zero_point);
+  const ToBytes to(args.inv_scale, args.zero_point);
   const auto count = static_cast<float>(args.cols);
   for (int64_t row = 0; row < args.rows; ++row) {
     const float* src = args.src + row * args.cols;
@@ -108,7 +111,7 @@ inline void layer_norm_body(const LayerNormArgs& args) {
         multiply(y, args.factor + i, chunk, n);
         y = chunk;
       }
-      quantize_short(quantizer, y, args.bytes + at, n);
+      quantize_short(to, y, args.bytes + at, n);
     }
   }
 }
