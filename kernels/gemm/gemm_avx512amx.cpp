@@ -70,7 +70,7 @@ void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, b
   for (int64_t i = 0; i < chunks; ++i, weight += kSide * weight_row) {
     unroll<R>([&](auto r) IQ_INLINE {
       load_tile<2 * kPairs + r>(a[r], panels[r].row_stride);
-      a[r] += panels[r].chunk_stride;
+      a[r] += kChunk;
     });
     ahead.step();
     unroll<C>([&](auto c) IQ_INLINE {
@@ -121,12 +121,6 @@ inline void amx_columns(const GemmTile& tile, int64_t chunks, int first, Ahead& 
   if (g < groups) amx_block<1, C>(tile, g, chunks, first, bounded, ahead);
 }
 
-/// Copies `count` bytes, 1..64.
-inline void copy_bytes(uint8_t* to, const uint8_t* from, int64_t count) {
-  const auto mask = ~uint64_t{0} >> (64 - count);
-  _mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
-}
-
 }  // namespace
 
 void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
@@ -143,28 +137,24 @@ void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
   __asm__ volatile("tilerelease");
 }
 
-void pack_panels_avx512amx(const PanelRows& rows, uint8_t* panels) {
-  const int64_t depth = rows.depth;
-  const int64_t chunks = (rows.taps * depth + kChunk - 1) / kChunk;
-  for (int64_t i = 0; i < rows.count; ++i) {
-    uint8_t* out = panels + i / kSide * chunks * kSide * kChunk + i % kSide * kChunk;
-    int64_t used = 0;  // bytes of the chunk that `out` is in
-    for (int64_t tap = 0; tap < rows.taps; ++tap) {
+void pack_rows_avx512amx(const PanelRows& rows, uint8_t* out, int64_t out_stride) {
+  const int64_t whole = rows.depth / kChunk * kChunk;
+  const int64_t rest = rows.depth - whole;
+  const uint64_t mask = ~(~uint64_t{0} << rest);
+  const int64_t used = rows.taps * rows.depth;
+  const uint64_t behind = used % kChunk == 0 ? 0 : ~uint64_t{0} << used % kChunk;
+  for (int64_t i = 0; i < rows.count; ++i, out += out_stride) {
+    uint8_t* to = out;
+    for (int64_t tap = 0; tap < rows.taps; ++tap, to += rest) {
       const uint8_t* from = rows.rows[tap * rows.row_stride + i] + rows.row_offset;
-      for (int64_t left = depth; left > 0;) {
-        const int64_t room = kChunk - used;
-        const int64_t count = left < room ? left : room;
-        copy_bytes(out + used, from, count);
-        from += count;
-        left -= count;
-        used += count;
-        if (used == kChunk) {
-          out += kSide * kChunk;
-          used = 0;
-        }
+      for (const uint8_t* end = from + whole; from != end; from += kChunk, to += kChunk) {
+        _mm512_storeu_si512(to, _mm512_loadu_si512(from));
       }
+      if (rest) _mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
     }
-    if (used > 0) _mm512_mask_storeu_epi8(out, ~uint64_t{0} << used, _mm512_setzero_si512());
+    if (behind) {
+      _mm512_mask_storeu_epi8(out + used / kChunk * kChunk, behind, _mm512_setzero_si512());
+    }
   }
 }
 

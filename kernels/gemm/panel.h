@@ -37,9 +37,9 @@ class Panels {
 };
 
 #ifdef IPEX_QUANT_X86
-/// Copies rows to out: [count / 16, rounded up][chunk][16][64]. What is behind a row's last byte is
-/// zero, so that it does not matter which weights it meets.
-void pack_panels_avx512amx(const PanelRows& rows, uint8_t* out);
+/// Copies rows, the taps one behind the other, and fills the last 64 bytes of each with zeros, so
+/// that it does not matter which weights they meet.
+void pack_rows_avx512amx(const PanelRows& rows, uint8_t* out, int64_t out_stride);
 #endif
 
 }  // namespace ipex_quant::kernels

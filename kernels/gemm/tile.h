@@ -11,11 +11,11 @@
 namespace ipex_quant::kernels {
 
 /// Sixteen rows as an instruction that takes them together reads them: byte k of row r is at
-/// data + k / 64 * chunk_stride + r * row_stride + k % 64, zero behind the end of a row.
+/// data + r * row_stride + k. 64 bytes may be read at a time; behind the end of a row they are
+/// zero.
 struct GemmPanel {
   const uint8_t* data;
   int64_t row_stride;
-  int64_t chunk_stride;
 };
 
 /// Some rows times one block of columns.
