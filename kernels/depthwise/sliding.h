@@ -153,8 +153,7 @@ inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows]
 #endif
 
 /// `Rows` output rows of `count` channels from `first` of the block on, NV vectors of words.
-/// \tparam Bounded  ToBytes::bounded() of the channels
-template <class Dot, int NV, int Rows, int Stride, bool Bounded>
+template <class Dot, int NV, int Rows, int Stride>
 __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int64_t count) {
   constexpr int kShare = Stride == 1 ? 2 : 1;  // as pack_depthwise_weight() does
   constexpr int kRowBytes = 3 * kUnitBytes;
@@ -209,7 +208,7 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
         Dot::template dot_at<kWeight>(acc, Dot::make_a(x[kFirst][v]), weight);
         Dot::template dot_at<kWeight + kUnitBytes>(acc, Dot::make_a(x[kSecond][v]), weight);
         Dot::template dot_at<kWeight + 2 * kUnitBytes>(acc, Dot::make_a(x[kThird][v]), weight);
-        t[r][v] = to.template round<Bounded>(
+        t[r][v] = to.template round<true>(
             fma(to_float(acc), load(scale + v * kLanes), load(bias + v * kLanes)));
       });
     });
@@ -222,32 +221,31 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
     x[2][v] = set1i(0);
     if (Stride == 2) x[1][v] = set1i(0);
   });
-  int64_t i = 0;
-  for (; i + 3 <= b.out_width; i += 3) unroll<3>(pixel);
-  if (i < b.out_width) pixel(Index<0>());
-  if (i + 1 < b.out_width) pixel(Index<1>());
-}
-
-template <class Dot, int NV, bool Bounded>
-inline void slide_some(const DepthwiseBlock& b, int64_t first, int64_t count) {
-  if (b.stride == 2) return slide<Dot, NV, 1, 2, Bounded>(b, first, count);
-  if (b.rows == 2) return slide<Dot, NV, 2, 1, Bounded>(b, first, count);
-  return slide<Dot, NV, 1, 1, Bounded>(b, first, count);
+  for (int64_t i = 0; i < b.out_width;) {
+    pixel(Index<0>());
+    if (++i == b.out_width) break;
+    pixel(Index<1>());
+    if (++i == b.out_width) break;
+    pixel(Index<2>());
+    ++i;
+  }
 }
 
 template <class Dot, int NV>
 inline void slide_rows(const DepthwiseBlock& b, int64_t first, int64_t count) {
-  if (ToBytes(*b.epilogue).bounded(b.scale + first, b.bias + first, NV * kLanes)) {
-    slide_some<Dot, NV, true>(b, first, count);
-  } else {
-    slide_some<Dot, NV, false>(b, first, count);
-  }
+  if (b.stride == 2) return slide<Dot, NV, 1, 2>(b, first, count);
+  if (b.rows == 2) return slide<Dot, NV, 2, 1>(b, first, count);
+  return slide<Dot, NV, 1, 1>(b, first, count);
 }
 
 /// Whether slide_block() can do a block.
 inline bool can_slide(const DepthwiseBlock& b) {
-  return b.epilogue->form == EpilogueForm::kQuantize && b.row_groups == 1 && b.columns == 3 &&
-         b.dilation == 1 && b.stride <= 2 && b.share == (b.stride == 1 ? 2 : 1);
+  if (b.epilogue->form != EpilogueForm::kQuantize || b.row_groups != 1 || b.columns != 3 ||
+      b.dilation != 1 || b.stride > 2 || b.share != (b.stride == 1 ? 2 : 1)) {
+    return false;
+  }
+  const int64_t padded = (b.channels + kDepthwiseUnit - 1) / kDepthwiseUnit * kDepthwiseUnit;
+  return ToBytes(*b.epilogue).bounded(b.scale, b.bias, padded);
 }
 
 /// \return how many channels of the block are done, from the first on
