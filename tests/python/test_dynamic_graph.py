@@ -15,9 +15,9 @@ from ipex_quant.quantization import convert, prepare
 
 
 class Tagger(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, kind: Any = nn.LSTM) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(16, 32, 2, bidirectional=True, batch_first=True)
+        self.lstm = kind(16, 32, 2, bidirectional=True, batch_first=True)
         self.up, self.down = nn.Linear(64, 48), nn.Linear(48, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -34,18 +34,19 @@ def kinds(module: Any) -> list[str]:
     return [n.kind() for n in nodes if n.kind().startswith(("ipex_quant::", "aten::"))]
 
 
-def test_a_bare_trace() -> None:
-    model, x = Tagger(), torch.randn(2, 9, 16)
+@pytest.mark.parametrize(("kind", "kernel"), [(nn.LSTM, "lstm"), (nn.GRU, "gru")])
+def test_a_bare_trace(kind: Any, kernel: str) -> None:
+    model, x = Tagger(kind), torch.randn(2, 9, 16)
     q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
     found = kinds(q)
-    assert found.count("ipex_quant::linear_dynamic") == 2 and "ipex_quant::lstm" in found
+    assert found.count("ipex_quant::linear_dynamic") == 2 and f"ipex_quant::{kernel}" in found
     assert "aten::relu" not in found  # it is in the epilogue of the first linear
     other = torch.randn(5, 4, 16)
     converted = convert(prepare(model, default_dynamic_qconfig))
     assert torch.equal(q(other), converted(other))
     assert 0 < (q(other) - model(other)).norm() / model(other).norm() < 0.03
-    floats = {row.op for row in ipex_quant.report(q) if row.became == "float"}
-    assert floats == {"aten::zeros"}  # the initial states
+    became = {row.op: row.became for row in ipex_quant.report(q)}
+    assert became["aten::linear"] == became[f"aten::{kernel}"] == "int8"
     file = io.BytesIO()
     torch.jit.save(q, file)
     file.seek(0)
