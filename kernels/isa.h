@@ -37,7 +37,8 @@ void set_isa_cap(const std::string& name);
 /// Features implied by an ISA name. \throws std::invalid_argument listing the known names.
 Features features_of_isa(const std::string& name);
 
-/// Best ISA name that `features` cover: reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx.
+/// Best ISA name that `features` cover: reference, avx2, avx2_vnni, avx512, avx512_vnni,
+/// avx512_amx.
 std::string isa_name(Features features);
 
 /// All ISA names, weakest first.

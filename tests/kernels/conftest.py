@@ -22,7 +22,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     _C.set_isa_cap("")
 
 
-@pytest.fixture(params=[name for name in available_isas() if not {"vnni", "amx"} & {name[-4:], name[-3:]}])
+@pytest.fixture(params=[name for name in available_isas() if not name.endswith(("vnni", "amx"))])
 def vector_isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The same for kernels that have no form with VNNI or AMX."""
     _C.set_isa_cap(request.param)
