@@ -147,7 +147,6 @@ TORCH_LIBRARY(ipex_quant, m) {
   define_linear(m);
   define_conv(m);
   define_mark(m);
-  // Owners: add define_linear(m); ... here, sorted, when you turn your block on.
 }
 
 TORCH_LIBRARY_IMPL(ipex_quant, CompositeExplicitAutograd, m) { m.impl("mark", &mark); }
