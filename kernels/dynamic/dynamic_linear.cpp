@@ -170,7 +170,7 @@ void dynamic_linear(const DynamicLinearArgs& args, uint8_t* workspace, Features 
   quantize_input(args, rows, features, parallel);
 
   // Twelve rows at a time would leave a quarter of each tile of AMX empty.
-  const GemmEntry& gemm = select_gemm(features & ~kAmxInt8);
+  const GemmEntry& gemm = select_gemm(features & ~kAmxInt8, args.m);
   const Product product{args, rows, gemm, select_finish(features)};
   const int64_t columns = ceil_div(w.n, kColumns);
   int64_t chunk = std::max(kTileRows, kRowBytes / rows.stride / kTileRows * kTileRows);

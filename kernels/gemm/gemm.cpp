@@ -112,9 +112,7 @@ GemmRows plain_rows(const PlainRows& rows) {
 void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
   const GemmWeight& w = *p.weight;
   if (p.m == 0 || w.n == 0 || w.groups == 0) return;
-  // Few rows are bound by reading the weights, and leave most of a tile of rows empty.
-  const bool few = p.m < kPanelRows / 2;
-  const GemmEntry& kernel = select_gemm(few ? features & ~kAmxInt8 : features);
+  const GemmEntry& kernel = select_gemm(features, p.m);
   const Cut c = cut(p, kernel, parallel.threads);
   const int64_t columns = c.column_blocks * w.groups;
   parallel(c.row_blocks * columns, c.grain, [&](int64_t begin, int64_t end) {

@@ -51,8 +51,11 @@ struct GemmEntry {
   int mr, nr, kr;  ///< of its widest tile: rows, columns, bytes of a row per instruction
 };
 
-/// First entry that `features` cover.
-const GemmEntry& select_gemm(Features features);
+/// Rows below which AMX is slower than VNNI.
+constexpr int64_t kFewRows = 8;
+
+/// First entry that `features` cover and that is worth it for products of `rows` rows.
+const GemmEntry& select_gemm(Features features, int64_t rows);
 
 #define IQ_GEMM(name, needs, mr, nr, kr) void name(const GemmTile& tile);
 #include "kernels/gemm/table.inc"

@@ -53,7 +53,8 @@ struct Scratch {
 class Matmul {
  public:
   Matmul(const MatmulArgs& args, Features features)
-      : args_(args), kernel_(select_gemm(features)), pack_(select_step<PackColumnsArgs>(features)),
+      : args_(args), kernel_(select_gemm(features, args.m)),
+        pack_(select_step<PackColumnsArgs>(features)),
         row_sums_(select_step<RowSumsArgs>(features)), depth_(round_up(args.k, kGemmDepth)),
         padded_n_(round_up(args.n, kGemmColumns)) {
     std::fill_n(scale_, kGemmBlock, args.scale);
