@@ -14,8 +14,6 @@ namespace {
 using torch::jit::WithInsertPoint;
 
 constexpr double kMaxCode = 127;
-/// What rounding leaves of a weight is at most half a step, 64 steps after this.
-constexpr double kRemainsScale = 128;
 
 at::Tensor scales_from_weight(const at::Tensor& weight, std::int64_t axis) {
   const at::Tensor rows = weight.transpose(0, axis).flatten(1).abs();
@@ -103,18 +101,10 @@ void quantize_one(Graph& graph, Node* node, const SiteParams& site) {
   correct_bias(graph, node, site, out_channels);
 }
 
-/// W -> [Wq, 128 (W - Wq)], which the same scales quantize: 15 bits for a weight that meets [x, x /
-/// 128].
-at::Tensor with_remains(const at::Tensor& weight, const at::Tensor& scales) {
-  const at::Tensor column = scales.reshape({-1, 1});
-  const at::Tensor rounded = (weight / column).round().clamp(-kMaxCode, kMaxCode) * column;
-  return at::cat({rounded, (weight - rounded) * kRemainsScale}, 1);
-}
-
 /// x -> [x, x / 128]
 void append_small_copy(Graph& graph, Node* node) {
   Value* x = node->input(0);
-  Value* factor = insert_constant(graph, 1 / kRemainsScale);
+  Value* factor = insert_constant(graph, kSmallCopy);
   Value* small = insert_call(graph, "aten::mul", {x, factor});
   Node* list = graph.insertNode(graph.createList(c10::TensorType::get(), {x, small}));
   Value* last = insert_constant(graph, std::int64_t{-1});
@@ -148,7 +138,7 @@ void quantize_recurrent(Graph& graph, Node* node, const SiteParams& site) {
     if (first_layer_input && factor != nullptr) weight = times_factor(node, weight, *factor, site);
     const std::string name = "weights." + std::to_string(i);
     const at::Tensor scales = scales_of(site.operand(name), weight, 0, site, name);
-    if (first_layer_input && splits) weight = with_remains(weight, scales);
+    if (first_layer_input && splits) weight = split_input_weight(weight, scales);
     values.push_back(insert_weight_pair(graph, weight, scales, 0));
   }
   Node* pack = graph.insertNode(graph.createList(c10::TensorType::get(), values));
@@ -159,6 +149,12 @@ void quantize_recurrent(Graph& graph, Node* node, const SiteParams& site) {
 
 bool splits_input_weight(std::int64_t input_size, std::int64_t units) {
   return kernels::run_time_mode(2 * input_size, units) == kernels::InputMode::kRows16;
+}
+
+at::Tensor split_input_weight(const at::Tensor& weight, const at::Tensor& scales) {
+  const at::Tensor column = scales.reshape({-1, 1});
+  const at::Tensor rounded = (weight / column).round().clamp(-kMaxCode, kMaxCode) * column;
+  return at::cat({rounded, (weight - rounded) / kSmallCopy}, 1);
 }
 
 at::Tensor factor_for_input(const Node* node, const at::Tensor& factor) {

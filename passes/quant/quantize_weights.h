@@ -19,6 +19,12 @@ void quantize_weights(Graph& graph, Node* node, const SiteParams& site);
 /// waste them.
 bool splits_input_weight(std::int64_t input_size, std::int64_t units);
 
+/// W -> [Wq, 128 (W - Wq)], which the same scales quantize: 15 bits for a weight that meets
+/// [x, kSmallCopy * x]. weight [n, k], scales of its n rows or one for all.
+at::Tensor split_input_weight(const at::Tensor& weight, const at::Tensor& scales);
+/// What rounding leaves of a weight is at most half a step, 64 steps after this factor's inverse.
+inline constexpr double kSmallCopy = 1.0 / 128;
+
 /// 1 / factor in the shape that multiplies the input of `node` per channel.
 at::Tensor factor_for_input(const Node* node, const at::Tensor& factor);
 

@@ -116,6 +116,9 @@ void bind_compile(py::module_& m) {
         "Make the execution plans of a module now, without profiling.");
   m.def("splits_input_weight", &passes::splits_input_weight, py::arg("input_size"),
         py::arg("units"), "Whether the first weights of an lstm become two int8 parts.");
+  m.def("split_input_weight", &passes::split_input_weight, py::arg("weight"), py::arg("scales"),
+        "These two parts beside each other, still float.");
+  m.attr("small_copy") = passes::kSmallCopy;
   m.def("post_op_names", &passes::post_op_names,
         "Ops that an int8 kernel takes into its epilogue.");
 }

@@ -96,6 +96,15 @@ def splits_input_weight(input_size: int, units: int) -> bool:
     return _C.splits_input_weight(input_size, units)
 
 
+def split_input_weight(weight: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """Two parts of a weight ``[n, k]``, still float, as ``[n, 2 k]``: for ``[x, SMALL_COPY x]``."""
+    return _C.split_input_weight(weight, scales)
+
+
+#: What the copy of the input that meets the second part of a split weight is multiplied with.
+SMALL_COPY: float = _C.small_copy
+
+
 def fusion(name: str, pattern: str, replacement: str) -> Any:
     """The C++ form of a user's fusion; its texts are parsed and checked."""
     return _C.Fusion(name, pattern, replacement)
