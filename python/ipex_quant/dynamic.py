@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from ipex_quant import _backend, jit, observers, prepared
 from ipex_quant import dynamic_modules as int8
-from ipex_quant import jit, observers, prepared
 from ipex_quant.qconfig import QConfigMapping, SiteQuery, choose
 from ipex_quant.report import Report, Row
 
@@ -22,9 +22,17 @@ class _Weights(NamedTuple):
     biases: list[torch.Tensor]
 
 
-def _quantized(weights: list[torch.Tensor], biases: list[torch.Tensor], qconfig: Any) -> _Weights:
+def _quantized(
+    weights: list[torch.Tensor],
+    biases: list[torch.Tensor],
+    qconfig: Any,
+    split: Sequence[int] = (),
+) -> _Weights:
+    """Int8 weights; those at the positions of split become two int8 parts."""
     weights = [w.detach() for w in weights]
     scales = [observers.weight_scales(qconfig.weight(), w) for w in weights]
+    for i in split:
+        weights[i] = _backend.split_input_weight(weights[i], scales[i])
     codes = [
         torch.ops.ipex_quant.quantize_weight(w, s, 0) for w, s in zip(weights, scales, strict=True)
     ]
@@ -40,18 +48,26 @@ def _linear(module: nn.Linear, qconfig: Any) -> nn.Module:
     return int8.DynamicLinear(packed, module.in_features, module.out_features)
 
 
-def _layers(module: nn.RNNBase, qconfig: Any) -> _Weights:
+def _layers(module: nn.RNNBase, qconfig: Any, split: Sequence[int] = ()) -> _Weights:
     flat = [p for group in module.all_weights for p in group]
-    return _quantized([p for p in flat if p.dim() == 2], [p for p in flat if p.dim() == 1], qconfig)
+    weights, biases = [p for p in flat if p.dim() == 2], [p for p in flat if p.dim() == 1]
+    return _quantized(weights, biases, qconfig, split)
+
+
+def _split(module: nn.RNNBase | nn.RNNCellBase, directions: int) -> range:
+    """Where the weights of an lstm or gru stand that become two int8 parts: w_ih of layer 0."""
+    splits = _backend.splits_input_weight(module.input_size, module.hidden_size)
+    return range(0, 2 * directions if splits else 0, 2)
 
 
 def _gated(prepack: str, kind: type[nn.Module]) -> Callable[[Any, Any], nn.Module]:
     def make(module: nn.RNNBase, qconfig: Any) -> nn.Module:
-        w = _layers(module, qconfig)
+        split = _split(module, 2 if module.bidirectional else 1)
+        w = _layers(module, qconfig, split)
         packed = getattr(torch.ops.ipex_quant, prepack)(
             *w, module.num_layers, module.bidirectional, module.batch_first, module.bias, 0.0, 0, ""
         )
-        return kind(packed, module)
+        return kind(packed, module, _backend.SMALL_COPY if split else 0.0)
 
     return make
 
@@ -67,18 +83,19 @@ def _rnn(module: nn.RNN, qconfig: Any) -> nn.Module:
     return int8.DynamicRNN(packed, module)
 
 
-def _cell(module: nn.RNNCellBase, qconfig: Any) -> _Weights:
+def _cell(module: nn.RNNCellBase, qconfig: Any, split: Sequence[int] = ()) -> _Weights:
     biases = [module.bias_ih, module.bias_hh] if module.bias else []
-    return _quantized([module.weight_ih, module.weight_hh], biases, qconfig)
+    return _quantized([module.weight_ih, module.weight_hh], biases, qconfig, split)
 
 
 def _gated_cell(prepack: str, kind: type[nn.Module]) -> Callable[[Any, Any], nn.Module]:
     def make(module: nn.RNNCellBase, qconfig: Any) -> nn.Module:
-        w = _cell(module, qconfig)
+        split = _split(module, 1)
+        w = _cell(module, qconfig, split)
         packed = getattr(torch.ops.ipex_quant, prepack)(
             *w, 1, False, False, module.bias, 0.0, 0, ""
         )
-        return kind(packed, module)
+        return kind(packed, module, _backend.SMALL_COPY if split else 0.0)
 
     return make
 

@@ -15,6 +15,17 @@ from torch.nn.utils.rnn import PackedSequence
 _overload = torch._jit_internal._overload_method
 
 
+def _with_small_copy(x: Tensor, input_size: int, small_copy: float) -> Tensor:
+    """``[x, small_copy * x]`` for weights of few inputs, which are split; x where it is 0."""
+    if small_copy == 0.0:
+        return x
+    if not torch.jit.is_tracing() and x.size(-1) != input_size:
+        raise RuntimeError(
+            f"x must have {input_size} features in its last dimension, got shape {x.shape}"
+        )
+    return torch.cat([x, x * small_copy], -1)
+
+
 class DynamicLinear(nn.Module):
     """``y = x W^T + b`` on float32 ``[..., in_features]``; each row of x has its own scale."""
 
@@ -36,9 +47,12 @@ class DynamicLinear(nn.Module):
 class _Recurrent(nn.Module):
     """What the recurrent modules share."""
 
-    def __init__(self, packed: torch.ScriptObject, module: nn.RNNBase) -> None:
+    def __init__(
+        self, packed: torch.ScriptObject, module: nn.RNNBase, small_copy: float = 0.0
+    ) -> None:
         super().__init__()
         self.packed = packed
+        self.small_copy = small_copy
         self.input_size = module.input_size
         self.hidden_size = module.hidden_size
         self.num_layers = module.num_layers
@@ -88,6 +102,7 @@ class DynamicLSTM(_Recurrent):
                 hx = (zeros, zeros)
             elif order is not None:
                 hx = (hx[0].index_select(1, order), hx[1].index_select(1, order))
+            data = _with_small_copy(data, self.input_size, self.small_copy)
             y, h, c = torch.ops.ipex_quant.lstm_sequences(
                 data, batch_sizes, hx[0], hx[1], self.packed
             )
@@ -97,7 +112,8 @@ class DynamicLSTM(_Recurrent):
         if hx is None:
             zeros = self.zeros(input)
             hx = (zeros, zeros)
-        y, h, c = torch.ops.ipex_quant.lstm(input, hx[0], hx[1], self.packed)
+        x = _with_small_copy(input, self.input_size, self.small_copy)
+        y, h, c = torch.ops.ipex_quant.lstm(x, hx[0], hx[1], self.packed)
         return y, (h, c)
 
 
@@ -123,13 +139,15 @@ class DynamicGRU(_Recurrent):
                 hx = torch.zeros(self.states, batch_sizes[0], self.hidden_size)
             elif order is not None:
                 hx = hx.index_select(1, order)
+            data = _with_small_copy(data, self.input_size, self.small_copy)
             y, h = torch.ops.ipex_quant.gru_sequences(data, batch_sizes, hx, self.packed)
             if back is not None:
                 h = h.index_select(1, back)
             return PackedSequence(y, batch_sizes, order, back), h
         if hx is None:
             hx = self.zeros(input)
-        return torch.ops.ipex_quant.gru(input, hx, self.packed)
+        x = _with_small_copy(input, self.input_size, self.small_copy)
+        return torch.ops.ipex_quant.gru(x, hx, self.packed)
 
 
 class DynamicRNN(_Recurrent):
@@ -166,9 +184,12 @@ class DynamicRNN(_Recurrent):
 class _Cell(nn.Module):
     """What the cells share: one step is a sequence of length 1."""
 
-    def __init__(self, packed: torch.ScriptObject, module: nn.RNNCellBase) -> None:
+    def __init__(
+        self, packed: torch.ScriptObject, module: nn.RNNCellBase, small_copy: float = 0.0
+    ) -> None:
         super().__init__()
         self.packed = packed
+        self.small_copy = small_copy
         self.input_size = module.input_size
         self.hidden_size = module.hidden_size
 
@@ -194,6 +215,7 @@ class DynamicLSTMCell(_Cell):
             h0, c0 = zeros, zeros
         else:
             h0, c0 = hx[0].view([1, x.size(0), -1]), hx[1].view([1, x.size(0), -1])
+        x = _with_small_copy(x, self.input_size, self.small_copy)
         _, h, c = torch.ops.ipex_quant.lstm(x.unsqueeze(0), h0, c0, self.packed)
         h, c = h.squeeze(0), c.squeeze(0)
         return (h, c) if input.dim() == 2 else (h.squeeze(0), c.squeeze(0))
@@ -206,6 +228,7 @@ class DynamicGRUCell(_Cell):
         """See nn.GRUCell."""
         x = input if input.dim() == 2 else input.unsqueeze(0)
         h0 = self.zeros(x) if hx is None else hx.view([1, x.size(0), -1])
+        x = _with_small_copy(x, self.input_size, self.small_copy)
         _, h = torch.ops.ipex_quant.gru(x.unsqueeze(0), h0, self.packed)
         return h.squeeze(0) if input.dim() == 2 else h.squeeze(0).squeeze(0)
 

@@ -134,6 +134,72 @@ def test_states_and_packed_sequences(kind: Any) -> None:
         assert torch.equal(a[:, 1], b[:, 0])
 
 
+class Narrow(nn.Module):
+    """Large weights meet small features and small ones large features: 8 bits lose the latter."""
+
+    def __init__(self, kind: Any, units: int, **options: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = kind(4, units, **options)
+        with torch.no_grad():
+            for name, weight in self.layer.named_parameters():
+                if name in ("weight_ih", "weight_ih_l0", "weight_ih_l0_reverse"):
+                    weight.copy_(torch.randn(weight.shape) * torch.tensor([50, 50, 0.05, 0.05]))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.layer(x)
+
+    @staticmethod
+    def inputs(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, 4) * torch.tensor([2e-3, 2e-3, 20.0, 20.0])
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_few_inputs_keep_15_bits_of_their_weights(kind: Any, both: bool) -> None:
+    def error(units: int) -> float:
+        model = Narrow(kind, units, num_layers=2, bidirectional=both).eval()
+        x, converted = model.inputs(9, 2), quantized(model)
+        compiled = ipex_quant.jit.quantize(torch.jit.trace(model, x), default_dynamic_qconfig)
+        wanted, got = model(x), converted(x)
+        for a, b in zip(flat(got), flat(compiled(x)), strict=True):
+            assert torch.equal(a, b)
+        packed = pack_sequence([x[:, 0], x[:6, 1]])
+        sequences = converted.layer(packed)[0]
+        padded, _ = nn.utils.rnn.pad_packed_sequence(sequences)
+        assert torch.equal(padded[:, 0], got[0][:, 0])
+        for way in (torch.jit.trace(converted, x), torch.jit.script(converted)):
+            assert torch.equal(way(x)[0], got[0])
+        return float((wanted[0] - got[0]).norm() / wanted[0].norm())
+
+    with torch.no_grad():
+        assert error(16) < 0.05 < 0.3 < error(15)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell])
+def test_few_inputs_of_a_cell_keep_15_bits_of_their_weights(cell: Any) -> None:
+    def error(units: int) -> float:
+        model = Narrow(cell, units).eval()
+        x, converted = model.inputs(32), quantized(model)
+        wanted, got = first(model(x)), first(converted(x))
+        assert torch.equal(first(converted(x[0])), got[0])
+        assert torch.equal(first(torch.jit.script(converted)(x)), got)
+        return float((wanted - got).norm() / wanted.norm())
+
+    with torch.no_grad():
+        assert error(16) < 0.05 < 0.3 < error(15)
+
+
+def test_a_wrong_number_of_few_inputs_is_named() -> None:
+    for kind, shape in ((nn.LSTM, (9, 2, 5)), (nn.GRU, (9, 2, 5)), (nn.LSTMCell, (2, 5))):
+        converted = quantized(Narrow(kind, 16))
+        for way in (converted, torch.jit.script(converted)):
+            with pytest.raises(
+                (RuntimeError, torch.jit.Error), match="x must have 4 features in its last dim"
+            ):
+                way(torch.randn(shape))
+
+
 def test_packing_inside_a_trace_and_a_script() -> None:
     class Padded(nn.Module):
         def __init__(self) -> None:
