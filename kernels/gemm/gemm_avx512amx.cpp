@@ -8,9 +8,9 @@
 namespace ipex_quant::kernels {
 namespace {
 
-constexpr int kSide = 16;   // rows, and columns, of a tile of sums
-constexpr int kChunk = 64;  // bytes of a row in a tile
-constexpr int kPairs = 2;   // tiles of rows, and of columns, that are multiplied with each other
+constexpr int kSide = kPanelRows;    // rows, and columns, of a tile of sums
+constexpr int kChunk = kPanelChunk;  // bytes of a row in a tile
+constexpr int kPairs = 2;  // tiles of rows, and of columns, that are multiplied with each other
 constexpr int kStoreRows = 8;
 
 // Registers: sums 0..3, rows 4..5, weights 6..7. GCC's intrinsics do not tell the compiler that
