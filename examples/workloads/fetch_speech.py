@@ -20,7 +20,16 @@ def main() -> None:
         return
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--no-binary",
+            "pocketsphinx",
+        ]
         subprocess.run([*pip, "-d", folder, REQUIREMENT], check=True)
         (archive,) = Path(folder).glob("pocketsphinx-*.tar.gz")
         with tarfile.open(archive) as tar:
