@@ -2,13 +2,12 @@
 #include "runtime/binary.h"
 
 #include <ATen/ExpandUtils.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "runtime/epilogue_tensors.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/register_ops.h"
 #include "runtime/strided_loop.h"
 #include "runtime/threading.h"
@@ -53,10 +52,10 @@ at::Tensor make_output(const at::Tensor& a, const at::Tensor& b, at::ScalarType 
   const std::vector<int64_t> sizes = at::infer_size(a.sizes(), b.sizes());
   for (const at::Tensor* like : {&a, &b}) {
     if (like->sizes() == at::IntArrayRef(sizes)) {
-      return at::empty_like(*like, like->options().dtype(type));
+      return empty_like(*like, type);
     }
   }
-  return at::empty(sizes, a.options().dtype(type));
+  return empty(sizes, type);
 }
 
 }  // namespace

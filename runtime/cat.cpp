@@ -1,12 +1,12 @@
 // ipex_quant::cat: joins uint8 tensors and brings them to one scale and zero point.
 #include <ATen/WrapDimUtils.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 
 #include "kernels/eltwise/eltwise.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/threading.h"
 
 namespace ipex_quant::runtime {
@@ -56,7 +56,7 @@ at::Tensor cat(at::TensorList tensors, at::ArrayRef<double> scales, at::IntArray
   }
   channels_last &= !contiguous;
   const at::Tensor out =
-      channels_last ? empty_channels_last(sizes, at::kByte) : at::empty(sizes, first.options());
+      channels_last ? empty_channels_last(sizes, at::kByte) : empty(sizes, at::kByte);
   if (out.numel() == 0) return out;
 
   // Dimensions from the outermost in memory to the innermost: rows stand before dim.

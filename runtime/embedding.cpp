@@ -1,7 +1,6 @@
 // ipex_quant::embedding and embedding_bag: rows of an int8 table.
 #include "runtime/embedding.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/register_ops.h"
 #include "runtime/threading.h"
 
@@ -98,7 +98,7 @@ kernels::EmbeddingTable PackedEmbedding::table() const {
 
 at::Tensor PackedEmbedding::make_output(std::vector<int64_t> sizes) const {
   sizes.push_back(weight_.size(1));
-  return at::empty(sizes, at::TensorOptions().dtype(epilogue_.quantize ? at::kByte : at::kFloat));
+  return empty(sizes, epilogue_.quantize ? at::kByte : at::kFloat);
 }
 
 at::Tensor PackedEmbedding::lookup(const at::Tensor& indices) const {

@@ -3,6 +3,7 @@
 
 #include "ipex_quant/runtime.h"
 #include "kernels/isa.h"
+#include "runtime/memory_pool.h"
 
 namespace ipex_quant {
 
@@ -19,5 +20,12 @@ std::string cpu_isa() { return kernels::isa_name(kernels::cpu_features()); }
 std::vector<std::string> isa_names() { return kernels::isa_names(); }
 
 void set_isa_cap(const std::string& name) { kernels::set_isa_cap(name); }
+
+MemoryStatistics memory_statistics() {
+  const auto now = runtime::MemoryPool::instance().statistics();
+  return {now.reserved, now.used};
+}
+
+void release_memory() { runtime::MemoryPool::instance().release_unused(); }
 
 }  // namespace ipex_quant

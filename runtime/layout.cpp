@@ -1,8 +1,6 @@
 // Argument checks and memory layouts that several operators share.
 #include "runtime/layout.h"
-
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/empty_strided.h>
+#include "runtime/memory.h"
 
 #include <algorithm>
 #include <cmath>
@@ -33,7 +31,7 @@ at::Tensor with_strides_of(const at::Tensor& tensor, const at::Tensor& like) {
     same &= tensor.size(d) == 1 || tensor.stride(d) == like.stride(d);
   }
   if (same || tensor.numel() == 0) return tensor;
-  at::Tensor copy = at::empty_strided(like.sizes(), like.strides(), tensor.options());
+  at::Tensor copy = empty_strided(like.sizes(), like.strides(), tensor.scalar_type());
   copy.copy_(tensor);
   return copy;
 }
@@ -67,7 +65,7 @@ at::Tensor to_channels_last(const at::Tensor& tensor) {
 }
 
 at::Tensor empty_channels_last(at::IntArrayRef sizes, at::ScalarType type) {
-  return at::empty_strided(sizes, channels_last_strides(sizes), at::TensorOptions().dtype(type));
+  return empty_strided(sizes, channels_last_strides(sizes), type);
 }
 
 }  // namespace ipex_quant::runtime

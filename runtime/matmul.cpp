@@ -2,13 +2,13 @@
 #include "runtime/matmul.h"
 
 #include <ATen/ExpandUtils.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "kernels/matmul/matmul.h"
 #include "runtime/epilogue_tensors.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/register_ops.h"
 #include "runtime/threading.h"
 
@@ -112,8 +112,7 @@ at::Tensor PackedMatmul::run(const at::Tensor& a, const at::Tensor& b,
   std::vector<int64_t> sizes = batch;
   if (a.dim() > 1) sizes.push_back(left.size(-2));
   if (b.dim() > 1) sizes.push_back(right.size(-1));
-  const at::Tensor out =
-      at::empty(sizes, a.options().dtype(epilogue_.quantize ? at::kByte : at::kFloat));
+  const at::Tensor out = empty(sizes, epilogue_.quantize ? at::kByte : at::kFloat);
   std::vector<at::Tensor> tensors;
   add_epilogue_tensors(epilogue_, others, sizes, "matmul", tensors);
   if (out.numel() == 0) return out;

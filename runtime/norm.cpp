@@ -1,12 +1,12 @@
 // The operators softmax and layer_norm, which quantize their results.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <cmath>
 
 #include "kernels/norm/norm.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/threading.h"
 
 namespace ipex_quant::runtime {
@@ -19,7 +19,7 @@ at::Tensor softmax(const at::Tensor& x, double scale, int64_t zero_point) {
   check_qparams(scale, zero_point, "softmax");
   TORCH_CHECK(x.dim() >= 1, "softmax: x must have 1 dimension or more, got a number");
   const at::Tensor rows = x.contiguous();
-  at::Tensor out = at::empty(x.sizes(), x.options().dtype(at::kByte));
+  at::Tensor out = empty(x.sizes(), at::kByte);
   if (x.numel() == 0) return out;
   const int64_t cols = x.size(-1);
   kernels::softmax({rows.const_data_ptr<float>(), out.mutable_data_ptr<uint8_t>(), x.numel() / cols,
@@ -55,8 +55,8 @@ std::tuple<at::Tensor, at::Tensor> run_layer_norm(const at::Tensor& x, const at:
   const at::Tensor b = check_factors(bias, weight, x, "bias");
   const at::Tensor f = factor ? check_factors(*factor, weight, x, "factor") : at::Tensor();
   const at::Tensor rows = x.contiguous();
-  at::Tensor y = wants_float ? at::empty(x.sizes(), x.options()) : at::Tensor();
-  at::Tensor q = at::empty(x.sizes(), x.options().dtype(at::kByte));
+  at::Tensor y = wants_float ? empty(x.sizes(), at::kFloat) : at::Tensor();
+  at::Tensor q = empty(x.sizes(), at::kByte);
   if (x.numel() == 0) return {y, q};
   kernels::layer_norm({rows.const_data_ptr<float>(), w.const_data_ptr<float>(),
                        b.const_data_ptr<float>(), f.defined() ? f.const_data_ptr<float>() : nullptr,

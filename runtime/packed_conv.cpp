@@ -1,7 +1,6 @@
 // Packs the weight of a convolution; saves and loads it in plain form.
 #include "runtime/packed_conv.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/custom_class.h>
 
 #include <sstream>
@@ -9,6 +8,7 @@
 #include "kernels/isa.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/post_op_tensors.h"
 #include "runtime/register_ops.h"
 #include "runtime/threading.h"
@@ -174,7 +174,7 @@ at::Tensor PackedConv::run(const at::Tensor& x, at::TensorList others) const {
   call.dst = out.data_ptr();
   call.epilogue = kernels::plan_epilogue(epilogue_, tensors.descriptors.data());
   const int64_t scratch_bytes = kernels::conv_scratch_bytes(call);
-  const at::Tensor scratch = at::empty({scratch_bytes}, x.options());
+  const at::Tensor scratch = empty({scratch_bytes}, at::kByte);
   call.scratch = scratch.data_ptr<uint8_t>();
   kernels::conv(call, kernels::active_features(), torch_parallel());
   return out;

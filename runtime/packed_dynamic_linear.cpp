@@ -1,12 +1,12 @@
 // Packs the weight of a dynamic linear, saves it in plain form, and runs it.
 #include "runtime/packed_dynamic_linear.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/custom_class.h>
 
 #include "kernels/isa.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/packed_linear.h"
 #include "runtime/post_op_tensors.h"
 #include "runtime/register_ops.h"
@@ -66,7 +66,7 @@ at::Tensor PackedDynamicLinear::run(const at::Tensor& x, at::TensorList others) 
   shape.back() = out_features();
   const PostOpTensors tensors =
       bind_post_op_tensors(epilogue_, others, shape, static_cast<int64_t>(shape.size()) - 1, kOp);
-  at::Tensor out = at::empty(shape, x.options().dtype(epilogue_.quantize ? at::kByte : at::kFloat));
+  at::Tensor out = empty(shape, epilogue_.quantize ? at::kByte : at::kFloat);
   if (out.numel() == 0) return out;
 
   const at::Tensor rows = x.contiguous();
@@ -81,7 +81,7 @@ at::Tensor PackedDynamicLinear::run(const at::Tensor& x, at::TensorList others) 
   args.epilogue = kernels::plan_epilogue(epilogue_, tensors.descriptors.data());
   args.dst = out.data_ptr();
   const at::Tensor workspace =
-      at::empty({kernels::dynamic_linear_workspace(args.m, args.k)}, at::TensorOptions(at::kByte));
+      empty({kernels::dynamic_linear_workspace(args.m, args.k)}, at::kByte);
   kernels::dynamic_linear(args, workspace.mutable_data_ptr<uint8_t>(), kernels::active_features(),
                           torch_parallel());
   return out;

@@ -1,7 +1,6 @@
 // Packs the weight of a linear layer; saves and loads it in plain form.
 #include "runtime/packed_linear.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/custom_class.h>
 
 #include <cstring>
@@ -9,6 +8,7 @@
 #include "kernels/isa.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/post_op_tensors.h"
 #include "runtime/register_ops.h"
 #include "runtime/threading.h"
@@ -27,7 +27,7 @@ kernels::GemmWeight pack(const at::Tensor& weight) {
 
 /// Rows of x with zeros behind them up to the depth that the kernels read.
 at::Tensor pad_rows(const at::Tensor& x, int64_t m, int64_t k, int64_t depth) {
-  at::Tensor padded = at::empty({m, depth}, x.options());
+  at::Tensor padded = empty({m, depth}, at::kByte);
   const uint8_t* src = x.const_data_ptr<uint8_t>();
   uint8_t* dst = padded.data_ptr<uint8_t>();
   torch_parallel()(m, std::max<int64_t>(1, 65536 / depth), [&](int64_t begin, int64_t end) {
@@ -104,7 +104,7 @@ at::Tensor PackedLinear::run(const at::Tensor& x, at::TensorList others) const {
   shape.back() = n;
   const PostOpTensors tensors = bind_post_op_tensors(
       epilogue_, others, shape, static_cast<int64_t>(shape.size()) - 1, "linear");
-  at::Tensor out = at::empty(shape, x.options().dtype(epilogue_.quantize ? at::kByte : at::kFloat));
+  at::Tensor out = empty(shape, epilogue_.quantize ? at::kByte : at::kFloat);
   if (out.numel() == 0) return out;
 
   const kernels::GemmWeight& packed = weight_->packed;

@@ -5,6 +5,7 @@
 #include <torch/custom_class.h>
 
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/register_ops.h"
 #include "runtime/weight_checks.h"
 
@@ -110,7 +111,7 @@ std::tuple<at::Tensor, at::Tensor> PackedRnn::run(const at::Tensor& x_in, const 
 
   std::vector<at::Tensor> last;
   for (int64_t layer = 0; layer < definition_.num_layers; ++layer) {
-    at::Tensor y = at::empty({x.size(0), x.size(1), directions * units}, x.options());
+    at::Tensor y = empty({x.size(0), x.size(1), directions * units}, at::kFloat);
     for (int64_t d = 0; d < directions; ++d) {
       const int64_t index = layer * directions + d;
       at::Tensor part = y.narrow(2, d * units, units);

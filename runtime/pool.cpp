@@ -2,12 +2,12 @@
 #include "kernels/pool/pool.h"
 
 #include <ATen/WrapDimUtils.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/threading.h"
 
 namespace ipex_quant::runtime {
@@ -255,7 +255,7 @@ at::Tensor mean(const at::Tensor& x, at::IntArrayRef dim, bool keepdim, double s
   kept_order.insert(kept_order.end(), channels.begin(), channels.end());
   std::vector<int64_t> sizes;
   for (const int64_t d : kept_order) sizes.push_back(x.size(d));
-  const at::Tensor dst = at::empty(sizes, x.options());
+  const at::Tensor dst = empty(sizes, at::kByte);
   if (dst.numel() > 0 && channels.empty()) {
     kernels::average_rows(src.const_data_ptr<uint8_t>(), dst.numel(), count, args,
                           dst.data_ptr<uint8_t>(), active_features(), torch_parallel());

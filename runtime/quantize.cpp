@@ -7,6 +7,7 @@
 
 #include "kernels/eltwise/eltwise.h"
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/threading.h"
 
 namespace ipex_quant::runtime {
@@ -21,7 +22,7 @@ struct Pair {
 };
 
 Pair dense_pair(const at::Tensor& x, at::ScalarType type) {
-  at::Tensor out = at::empty_like(x, x.options().dtype(type));
+  at::Tensor out = empty_like(x, type);
   return {with_strides_of(x, out), std::move(out)};
 }
 

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include "runtime/memory.h"
 #include "runtime/packed_recurrent.h"
 #include "runtime/threading.h"
 
@@ -97,11 +98,10 @@ RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h
   const at::Tensor h0 = check_state(h0_in, state_shape, op, "h0");
   const at::Tensor c0 = is_lstm ? check_state(c0_in, state_shape, op, "c0") : at::Tensor();
 
-  const auto floats = at::TensorOptions().dtype(at::kFloat);
   RecurrentResult result;
-  result.y = at::empty(y_shape, floats.dtype(epilogue_.quantize ? at::kByte : at::kFloat));
-  result.hn = at::empty(state_shape, floats);
-  if (is_lstm) result.cn = at::empty(state_shape, floats);
+  result.y = empty(y_shape, epilogue_.quantize ? at::kByte : at::kFloat);
+  result.hn = empty(state_shape, at::kFloat);
+  if (is_lstm) result.cn = empty(state_shape, at::kFloat);
   if (batch == 0) return result;
 
   kernels::RecurrentCall call;
@@ -123,7 +123,7 @@ RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h
 
   const kernels::Parallel parallel = torch_parallel();
   const auto plan = kernels::plan_recurrent(model_, time, batch, parallel.threads);
-  const at::Tensor workspace = at::empty({plan.workspace_bytes}, at::TensorOptions(at::kByte));
+  const at::Tensor workspace = empty({plan.workspace_bytes}, at::kByte);
   kernels::run_recurrent(model_, call, plan, workspace.mutable_data_ptr<uint8_t>(), parallel,
                          kernels::active_features());
   return result;

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "runtime/layout.h"
+#include "runtime/memory.h"
 #include "runtime/packed_recurrent.h"
 #include "runtime/packed_rnn.h"
 
@@ -74,7 +75,7 @@ States run_groups(const at::Tensor& data, const at::Tensor& batch_sizes, const I
     std::vector<at::Tensor> own;
     for (const auto& [name, state] : initial) own.push_back(state.narrow(1, first, rows));
     const States part = run(x, own);
-    if (!all.y.defined()) all.y = at::empty({data.size(0), part.y.size(2)}, part.y.options());
+    if (!all.y.defined()) all.y = empty({data.size(0), part.y.size(2)}, part.y.scalar_type());
     all.y.index_copy_(0, where, part.y.view({length * rows, part.y.size(2)}));
     last.resize(part.last.size());
     for (size_t i = 0; i < part.last.size(); ++i) last[i].push_back(part.last[i]);

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "runtime/memory_pool.h"
+
 namespace ipex_quant::runtime {
 
 /// A weight in its plain form, which is what is saved, and packed for the kernels.
@@ -34,6 +36,7 @@ class WeightPool {
   Handle get(const at::Tensor& plain, const std::string& key, const Pack& pack) {
     const std::string_view bytes = bytes_of(plain);
     const size_t hash = std::hash<std::string_view>()(bytes) ^ std::hash<std::string>()(key);
+    MemoryPool::instance();  // what is packed will run: its first call finds the memory ready
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto [first, last] = entries_.equal_range(hash);
     for (auto it = first; it != last;) {

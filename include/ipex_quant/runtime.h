@@ -5,6 +5,7 @@
 /// docs/cpp-serving.md.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -37,5 +38,17 @@ IPEX_QUANT_API std::vector<std::string> isa_names();
 /// Caps the instruction set from now on; results do not change. Empty: back to the environment's.
 /// \throws std::invalid_argument for an unknown name, or for one that this CPU has not.
 IPEX_QUANT_API void set_isa_cap(const std::string& name);
+
+/// Memory that the operators' tensors of 16 KiB and more share; see memory_statistics().
+struct MemoryStatistics {
+  std::size_t reserved;  ///< bytes taken from the system and kept for the next call
+  std::size_t used;      ///< of those, bytes in tensors that are alive
+};
+
+/// How much memory the operators keep. It stays as large as the largest need so far.
+IPEX_QUANT_API MemoryStatistics memory_statistics();
+
+/// Gives kept memory that no tensor uses back to the system; the next call takes it anew.
+IPEX_QUANT_API void release_memory();
 
 }  // namespace ipex_quant

@@ -15,6 +15,15 @@ PYBIND11_MODULE(_C, m) {
   m.def("isa_names", &ipex_quant::isa_names, "All known instruction sets, weakest first.");
   m.def("set_isa_cap", &ipex_quant::set_isa_cap, pybind11::arg("name"),
         "Cap the instruction set; empty: back to what IPEX_QUANT_ISA says.");
+  m.def(
+      "memory_statistics",
+      [] {
+        const ipex_quant::MemoryStatistics now = ipex_quant::memory_statistics();
+        return std::make_pair(now.reserved, now.used);
+      },
+      "Bytes of operator memory: taken from the system, and in tensors that are alive.");
+  m.def("release_memory", &ipex_quant::release_memory,
+        "Give operator memory that no tensor uses back to the system.");
   ipex_quant::python::bind_compile(m);
   ipex_quant::python::bind_record(m);
   ipex_quant::python::bind_passes(m);

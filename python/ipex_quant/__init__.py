@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ipex_quant import fusion, jit, quantization
 from ipex_quant.__about__ import VERSION as __version__
-from ipex_quant._backend import isa
+from ipex_quant._backend import isa, release_memory
 from ipex_quant.errors import QuantizationError
 from ipex_quant.qconfig import (
     QConfig,
@@ -38,5 +38,6 @@ __all__ = [
     "jit",
     "prepare",
     "quantization",
+    "release_memory",
     "report",
 ]

@@ -149,6 +149,14 @@ def isa() -> str:
     return _C.isa()
 
 
+def release_memory() -> None:
+    """Give memory that the int8 operators keep for their next call back to the system.
+
+    Tensors that are alive keep theirs. The next call takes memory anew, which makes it slower.
+    """
+    _C.release_memory()
+
+
 def version() -> str:
     """Version of the compiled library."""
     return _C.version()

@@ -1,0 +1,160 @@
+// Implements MemoryPool on pages of the system.
+#include "runtime/memory_pool.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <new>
+
+namespace ipex_quant::runtime {
+
+/// A piece of a region. The blocks of a region are linked in the order of their addresses.
+struct MemoryPool::Block {
+  char* begin;
+  std::size_t size;
+  Block* previous;
+  Block* next;
+  bool used;
+};
+
+namespace {
+
+/// Less than this is not worth a block of its own.
+constexpr std::size_t kLeastRest = 4096;
+
+/// Whole cache lines, and never a multiple of a page: blocks that follow each other would compete
+/// for the same sets of the cache, and a store would seem to touch a load 4096 bytes away.
+std::size_t rounded(std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kPage = 4096;
+  const std::size_t lines = (std::max<std::size_t>(bytes, 1) + kLine - 1) / kLine * kLine;
+  return lines % kPage == 0 ? lines + 3 * kLine : lines;
+}
+
+/// Pages aligned to huge ones, as huge ones where the system has them.
+char* map_pages(std::size_t bytes) {
+  const std::size_t more = bytes + MemoryPool::kHugePage;
+  void* const got = mmap(nullptr, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (got == MAP_FAILED) throw std::bad_alloc();
+  char* const begin = static_cast<char*>(got);
+  const auto rest = reinterpret_cast<std::uintptr_t>(begin) % MemoryPool::kHugePage;
+  char* const aligned = rest == 0 ? begin : begin + (MemoryPool::kHugePage - rest);
+  if (aligned != begin) munmap(begin, static_cast<std::size_t>(aligned - begin));
+  const std::size_t behind = more - static_cast<std::size_t>(aligned - begin) - bytes;
+  if (behind != 0) munmap(aligned + bytes, behind);
+#ifdef MADV_HUGEPAGE
+  madvise(aligned, bytes, MADV_HUGEPAGE);  // a wish: without it the pages are small
+#endif
+  return aligned;
+}
+
+void hold_over_fork() { MemoryPool::instance().mutex().lock(); }
+void release_after_fork() { MemoryPool::instance().mutex().unlock(); }
+
+}  // namespace
+
+bool MemoryPool::BySize::operator()(const Block* a, const Block* b) const {
+  return a->size != b->size ? a->size < b->size : std::less<const char*>()(a->begin, b->begin);
+}
+
+MemoryPool::MemoryPool() {
+  const Block* region = add_region(kRegionBytes);
+  for (std::size_t at = 0; at < region->size; at += 4096) {
+    *static_cast<volatile char*>(region->begin + at) = 0;
+  }
+}
+
+MemoryPool::~MemoryPool() { release_unused(); }
+
+MemoryPool& MemoryPool::instance() {
+  static MemoryPool* const pool = [] {
+    auto* made = new MemoryPool();
+    return made;
+  }();
+  static const int handlers =
+      pthread_atfork(hold_over_fork, release_after_fork, release_after_fork);
+  static_cast<void>(handlers);
+  return *pool;
+}
+
+void* MemoryPool::data(Block* block) { return block->begin; }
+
+MemoryPool::Block* MemoryPool::take(std::size_t bytes) {
+  const std::size_t size = rounded(bytes);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const Block wanted{nullptr, size, nullptr, nullptr, false};
+  const auto found = free_.lower_bound(const_cast<Block*>(&wanted));
+  Block* block = found == free_.end() ? add_region(size) : *found;
+  if (block->size >= size + kLeastRest) {
+    auto* rest = new Block{block->begin + size, block->size - size, block, block->next, false};
+    free_.erase(block);
+    if (rest->next != nullptr) rest->next->previous = rest;
+    block->next = rest;
+    block->size = size;
+    free_.insert(rest);
+  } else {
+    free_.erase(block);
+  }
+  block->used = true;
+  used_ += block->size;
+  return block;
+}
+
+void MemoryPool::give_back(Block* block) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  used_ -= block->size;
+  block->used = false;
+  if (block->next != nullptr && !block->next->used) {
+    free_.erase(block->next);
+    join_next(block);
+  }
+  if (block->previous != nullptr && !block->previous->used) {
+    block = block->previous;
+    free_.erase(block);
+    join_next(block);
+  }
+  free_.insert(block);
+}
+
+void MemoryPool::release_unused() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto it = free_.begin(); it != free_.end();) {
+    Block* block = *it;
+    if (block->previous != nullptr || block->next != nullptr) {
+      ++it;
+      continue;
+    }
+    it = free_.erase(it);
+    munmap(block->begin, block->size);
+    reserved_ -= block->size;
+    delete block;
+  }
+}
+
+MemoryPool::Statistics MemoryPool::statistics() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return {reserved_, used_};
+}
+
+MemoryPool::Block* MemoryPool::add_region(std::size_t bytes) {
+  const std::size_t pages = (bytes + kHugePage - 1) / kHugePage;
+  const std::size_t size = std::max(pages * kHugePage, kRegionBytes);
+  auto block = std::make_unique<Block>(Block{nullptr, size, nullptr, nullptr, false});
+  block->begin = map_pages(size);
+  free_.insert(block.get());
+  reserved_ += size;
+  return block.release();
+}
+
+void MemoryPool::join_next(Block* block) {
+  Block* next = block->next;
+  block->size += next->size;
+  block->next = next->next;
+  if (next->next != nullptr) next->next->previous = block;
+  delete next;
+}
+
+}  // namespace ipex_quant::runtime
