@@ -58,7 +58,7 @@ struct Ahead {
 
 /// R tiles of rows from group `group` on, times C tiles of columns from column `first` on.
 template <int R, int C>
-void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, bool bounded,
+void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, ByteCase known,
                Ahead& ahead) {
   unroll<R>([&](auto r)
                 IQ_INLINE { unroll<C>([&](auto c) IQ_INLINE { zero_tile<r * kPairs + c>(); }); });
@@ -102,7 +102,7 @@ void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, b
         unroll<C>([&](auto c) IQ_INLINE { acc[r][c] = add(acc[r][c], more); });
       });
     }
-    store_tile<kRows, C>(tile, row, first, acc, bounded);
+    store_tile<kRows, C>(tile, row, first, acc, known);
   };
   const int64_t left = tile.count - group * kSide;
   const int64_t rows = left < R * kSide ? left : R * kSide;
@@ -114,11 +114,11 @@ void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, b
 template <int C>
 inline void amx_columns(const GemmTile& tile, int64_t chunks, int first, Ahead& ahead) {
   const int64_t groups = (tile.count + kSide - 1) / kSide;
-  const bool bounded = bounded_columns<C>(tile, first);
+  const ByteCase known = known_bytes<C>(tile, first);
   int64_t g = 0;
   for (; g + kPairs <= groups; g += kPairs)
-    amx_block<kPairs, C>(tile, g, chunks, first, bounded, ahead);
-  if (g < groups) amx_block<1, C>(tile, g, chunks, first, bounded, ahead);
+    amx_block<kPairs, C>(tile, g, chunks, first, known, ahead);
+  if (g < groups) amx_block<1, C>(tile, g, chunks, first, known, ahead);
 }
 
 }  // namespace

@@ -14,9 +14,10 @@ namespace ipex_quant::kernels {
 namespace {
 
 /// MR rows from `row` on, times NV vectors of columns from column `first` of the block on.
-/// \param bounded  bounded_columns() of these columns
+/// \param known  known_bytes() of these columns
 template <class Dot, int MR, int NV>
-void gemm_tile(const GemmTile& tile, int64_t row, int first, bool bounded) {
+void gemm_tile(const GemmTile& tile, int64_t row, int first, ByteCase known) {
+  prefetch_operand<MR, NV>(tile, row, first);
   // Few accumulators cannot hide the latency of the multiply-add: two sets take turns then.
   constexpr int kSets = MR * NV <= 6 ? 2 : 1;
   I32 acc[kSets][MR][NV];
@@ -66,10 +67,10 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first, bool bounded) {
       unroll<NV>([&](auto v) IQ_INLINE { acc[0][r][v] = add(acc[0][r][v], acc[kSets - 1][r][v]); });
     });
   }
-  store_tile<MR, NV>(tile, row, first, acc[0], bounded);
+  store_tile<MR, NV>(tile, row, first, acc[0], known);
 }
 
-using TileFunction = void (*)(const GemmTile& tile, int64_t row, int first, bool bounded);
+using TileFunction = void (*)(const GemmTile& tile, int64_t row, int first, ByteCase known);
 
 /// The function for 1..MR rows.
 template <class Dot, int MR, int NV>
@@ -85,15 +86,16 @@ inline TileFunction tile_function(int64_t rows) {
 /// be bound by latency.
 template <class Dot, int MR, int NV>
 inline void gemm_rows(const GemmTile& tile, int first) {
-  const bool bounded = tile.count >= MR && bounded_columns<NV>(tile, first);
+  // A few rows cost less than what would be known about them.
+  const ByteCase known = tile.count < MR ? ByteCase::kAny : known_bytes<NV>(tile, first);
   const int64_t tiles = (tile.count + MR - 1) / MR;
   const int64_t height = tile.count / tiles;
   const int64_t higher = tile.count % tiles;  // so many tiles have one row more
   TileFunction run = tile_function<Dot, MR, NV>(height + 1);
   int64_t row = 0;
-  for (int64_t i = 0; i < higher; ++i, row += height + 1) run(tile, row, first, bounded);
+  for (int64_t i = 0; i < higher; ++i, row += height + 1) run(tile, row, first, known);
   run = tile_function<Dot, MR, NV>(height);
-  for (int64_t i = higher; i < tiles; ++i, row += height) run(tile, row, first, bounded);
+  for (int64_t i = higher; i < tiles; ++i, row += height) run(tile, row, first, known);
 }
 
 }  // namespace
