@@ -42,6 +42,7 @@ struct Scratch {
   Panels panels;
   std::vector<int64_t> dst_rows;
   std::vector<int32_t> row_start;
+  EpiloguePlan epilogue;  ///< of a batch with tensors of its own
 
   template <class Vector>
   static void grow(Vector& vector, int64_t size) {
@@ -56,7 +57,8 @@ class Matmul {
       : args_(args), kernel_(select_gemm(features, args.m)),
         pack_(select_step<PackColumnsArgs>(features)),
         row_sums_(select_step<RowSumsArgs>(features)), depth_(round_up(args.k, kGemmDepth)),
-        padded_n_(round_up(args.n, kGemmColumns)) {
+        padded_n_(round_up(args.n, kGemmColumns)),
+        epilogue_(plan_epilogue(args.epilogue, args.tensors)) {
     std::fill_n(scale_, kGemmBlock, args.scale);
   }
 
@@ -83,8 +85,10 @@ class Matmul {
 
   /// Rows [begin, end) of a batch; pack() has run for its B.
   void run(int64_t batch, int64_t begin, int64_t end, Scratch& s) const {
-    const EpiloguePlan epilogue =
-        plan_epilogue(args_.epilogue, args_.tensors + batch * args_.tensors_per_batch);
+    if (args_.tensors_per_batch > 0) {
+      s.epilogue = plan_epilogue(args_.epilogue, args_.tensors + batch * args_.tensors_per_batch);
+    }
+    const EpiloguePlan& epilogue = args_.tensors_per_batch > 0 ? s.epilogue : epilogue_;
     const int64_t most = std::max(kRowBytes / std::max<int64_t>(depth_, 1), int64_t{24});
     const int64_t parts = (end - begin + most - 1) / most;
     for (int64_t i = 0; i < parts; ++i) {
@@ -170,6 +174,7 @@ class Matmul {
   void (*row_sums_)(const RowSumsArgs&);
   int64_t depth_;     ///< k in whole groups of 4
   int64_t padded_n_;  ///< n in whole groups of 16
+  EpiloguePlan epilogue_;
   float scale_[kGemmBlock];
 };
 

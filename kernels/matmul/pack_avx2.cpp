@@ -28,49 +28,80 @@ void pack_row_group(const uint8_t* src, int64_t k_stride, int8_t* dst, __m128i (
   emit(dst + 48, _mm_unpackhi_epi16(high01, high23), &sums[3]);
 }
 
-/// 16 rows of 4 columns whose rows are adjacent: a transpose of 4 x 4 words.
+/// 16 rows of 4 columns whose rows are adjacent, of which `groups` groups of 4 rows are stored: a
+/// transpose of 4 x 4 words.
 void pack_column_group(const uint8_t* src, int64_t n_stride, int8_t* dst, int64_t dst_stride,
-                       __m128i* sums) {
+                       int64_t groups, __m128i* sums) {
   const __m128i c0 = load16(src), c1 = load16(src + n_stride);
   const __m128i c2 = load16(src + 2 * n_stride), c3 = load16(src + 3 * n_stride);
   const __m128i low01 = _mm_unpacklo_epi32(c0, c1), high01 = _mm_unpackhi_epi32(c0, c1);
   const __m128i low23 = _mm_unpacklo_epi32(c2, c3), high23 = _mm_unpackhi_epi32(c2, c3);
   emit(dst, _mm_unpacklo_epi64(low01, low23), sums);
-  emit(dst + dst_stride, _mm_unpackhi_epi64(low01, low23), sums);
-  emit(dst + 2 * dst_stride, _mm_unpacklo_epi64(high01, high23), sums);
-  emit(dst + 3 * dst_stride, _mm_unpackhi_epi64(high01, high23), sums);
+  if (groups > 1) emit(dst + dst_stride, _mm_unpackhi_epi64(low01, low23), sums);
+  if (groups > 2) emit(dst + 2 * dst_stride, _mm_unpacklo_epi64(high01, high23), sums);
+  if (groups > 3) emit(dst + 3 * dst_stride, _mm_unpackhi_epi64(high01, high23), sums);
+}
+
+/// A piece of B with 128, which packs as zero, where B has no more rows or columns.
+struct Tile {
+  alignas(16) uint8_t bytes[16 * 16];
+
+  /// `lines` runs of `length` adjacent bytes, 16 bytes apart in the tile.
+  Tile(const uint8_t* src, int64_t stride, int64_t lines, int64_t length) {
+    for (int i = 0; i < 16; ++i) {
+      _mm_store_si128(reinterpret_cast<__m128i*>(bytes + i * 16), _mm_set1_epi8(-128));
+    }
+    for (int64_t i = 0; i < lines; ++i) {
+      for (int64_t j = 0; j < length; ++j) bytes[i * 16 + j] = src[i * stride + j];
+    }
+  }
+};
+
+void pack_rows(const PackColumnsArgs& args, __m128i (&sums)[4]) {
+  for (int64_t k = 0; k < args.k; k += 4) {
+    const uint8_t* src = args.src + k * args.k_stride;
+    int8_t* dst = args.dst + k / 4 * args.dst_stride;
+    if (args.columns == 16 && k + 4 <= args.k) {
+      pack_row_group(src, args.k_stride, dst, sums);
+    } else {
+      const int64_t rows = args.k - k < 4 ? args.k - k : 4;
+      pack_row_group(Tile(src, args.k_stride, rows, args.columns).bytes, 16, dst, sums);
+    }
+  }
+}
+
+void pack_transposed(const PackColumnsArgs& args, __m128i (&sums)[4]) {
+  for (int64_t k = 0; k < args.k; k += 16) {
+    const int64_t rows = args.k - k < 16 ? args.k - k : 16;
+    const int64_t groups = (rows + 3) / 4;
+    const uint8_t* src = args.src + k;
+    int8_t* dst = args.dst + k / 4 * args.dst_stride;
+    const auto pack = [&](const uint8_t* from, int64_t stride) {
+      for (int n = 0; n < 4; ++n) {
+        pack_column_group(from + n * 4 * stride, stride, dst + n * 16, args.dst_stride, groups,
+                          &sums[n]);
+      }
+    };
+    if (args.columns == 16 && rows == 16) {
+      pack(src, args.n_stride);
+    } else {
+      pack(Tile(src, args.n_stride, args.columns, rows).bytes, 16);
+    }
+  }
 }
 
 }  // namespace
 
 void pack_columns_avx2(const PackColumnsArgs& args) {
   __m128i sums[4] = {};
-  int64_t k = 0;
-  if (args.columns == 16 && args.n_stride == 1) {
-    for (; k + 4 <= args.k; k += 4) {
-      pack_row_group(args.src + k * args.k_stride, args.k_stride,
-                     args.dst + k / 4 * args.dst_stride, sums);
-    }
-  } else if (args.columns == 16 && args.k_stride == 1) {
-    for (; k + 16 <= args.k; k += 16) {
-      for (int n = 0; n < 4; ++n) {
-        pack_column_group(args.src + k + n * 4 * args.n_stride, args.n_stride,
-                          args.dst + k / 4 * args.dst_stride + n * 16, args.dst_stride, &sums[n]);
-      }
-    }
+  if (args.n_stride == 1) {
+    pack_rows(args, sums);
+  } else {
+    pack_transposed(args, sums);
   }
   for (int n = 0; n < 4; ++n) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(args.sums + n * 4), sums[n]);
   }
-  if (k == args.k) return;
-  PackColumnsArgs rest = args;
-  int32_t rest_sums[16];
-  rest.src += k * args.k_stride;
-  rest.dst += k / 4 * args.dst_stride;
-  rest.k -= k;
-  rest.sums = rest_sums;
-  pack_columns_reference(rest);
-  for (int n = 0; n < 16; ++n) args.sums[n] += rest_sums[n];
 }
 
 void row_sums_avx2(const RowSumsArgs& args) {
@@ -82,8 +113,10 @@ void row_sums_avx2(const RowSumsArgs& args) {
       const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + k));
       sums = _mm256_add_epi64(sums, _mm256_sad_epu8(q, _mm256_setzero_si256()));
     }
-    const __m128i half =
-        _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    for (; k + 16 <= args.k; k += 16) {
+      half = _mm_add_epi64(half, _mm_sad_epu8(load16(row + k), _mm_setzero_si128()));
+    }
     int64_t sum = _mm_extract_epi64(half, 0) + _mm_extract_epi64(half, 1);
     for (; k < args.k; ++k) sum += row[k];
     args.sums[r] = static_cast<int32_t>(sum);
