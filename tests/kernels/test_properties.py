@@ -1,24 +1,31 @@
-"""Random cases of every int8 op against exact integers, bit for bit on each ISA: 20 000 of them.
+"""Random cases of int8 ops against exact integers, bit for bit on each ISA: 20 000 of them.
 
 hypothesis draws shapes, strides, scales, zero points and epilogues. Every drawn case runs on all
 ISAs of the machine, each with another number of threads, and all must give the expected bytes.
-Inputs end where readable memory ends.
+Inputs end where readable memory ends. Ops with float arithmetic inside: test_float_properties.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn import (
+    cases,
+    channel_parameters,
+    data,
+    epilogues,
+    expect,
+    qparams,
+    scaled,
+    seeds,
+    weights,
+)
 from guarded import guarded
-from ipex_quant import _C
-from kernel_reference import available_isas, dequantize_reference, quantize_reference, random_u8
+from kernel_reference import dequantize_reference, quantize_reference
 
 ops = torch.ops.ipex_quant
 
@@ -29,119 +36,7 @@ CASES = {"linear": 4000, "conv": 5000, "matmul": 3000, "binary": 2500}
 CASES |= {"pool": 2000, "quantize": 2000, "cat": 1500}
 
 
-def cases(op: str) -> Callable:
-    """How many examples an op gets; without a deadline, because the machine may be busy."""
-    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(
-        max_examples=CASES[op], deadline=None, suppress_health_check=checks, database=None
-    )
-
-
-@dataclass
-class Epilogue:
-    """A chain of steps that numpy can do exactly, and the chain's text."""
-
-    steps: list[tuple[str, float, float]]
-    residual: tuple[float, int] | None
-    out: tuple[float, int] | None
-
-    def text(self) -> str:
-        parts = [f"{name}({','.join(f'{v:.9g}' for v in values)})" for name, *values in self.named]
-        if self.out:
-            parts.append(f"quantize({self.out[0]:.9g},{self.out[1]})")
-        return "|".join(parts).replace("()", "")
-
-    @property
-    def named(self) -> list[tuple]:
-        first = [("add_u8", *self.residual)] if self.residual else []
-        count = {"relu": 0, "clamp": 2, "mul": 1, "add": 1, "leaky_relu": 1}
-        return first + [(name, *[a, b][: count[name]]) for name, a, b in self.steps]
-
-    def apply(self, y: np.ndarray, other: torch.Tensor | None) -> np.ndarray:
-        """What the op must store for the float32 value `y`."""
-        f = np.float32
-        if self.residual and other is not None:
-            y = y + dequantize_reference(other.numpy(), *self.residual)
-        for name, a, b in self.steps:
-            y = {
-                "relu": lambda y, a, b: np.maximum(y, f(0)),
-                "clamp": lambda y, a, b: np.clip(y, f(a), f(b)),
-                "mul": lambda y, a, b: y * f(a),
-                "add": lambda y, a, b: y + f(a),
-                "leaky_relu": lambda y, a, b: np.where(y < 0, y * f(a), y),
-            }[name](y, a, b)
-        return y if self.out is None else quantize_reference(y, *self.out)
-
-
-def float32(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, width=32)
-
-
-scales = st.sampled_from([2.0**-n for n in range(3, 10)]) | float32(2.0**-10, 0.25)
-zero_points = st.sampled_from([0, 1, 127, 128, 254, 255]) | st.integers(0, 255)
-qparams = st.tuples(scales, zero_points)
-seeds = st.integers(0, 2**20)
-step = st.tuples(
-    st.sampled_from(["relu", "clamp", "mul", "add", "leaky_relu"]),
-    float32(-2, 0.5),
-    float32(0.5, 8),
-)
-
-
-@st.composite
-def epilogues(draw: st.DrawFn, residual: bool = True) -> Epilogue:
-    """At most three steps, a residual in front of them, a quantize behind."""
-    return Epilogue(
-        draw(st.lists(step, max_size=3)),
-        draw(st.none() | qparams) if residual else None,
-        draw(st.none() | st.tuples(float32(2.0**-6, 8), zero_points)),
-    )
-
-
-def data(seed: int, *shape: int) -> torch.Tensor:
-    """Bytes with a trap behind them; a third of the draws hold the extreme values alone."""
-    x = random_u8(*shape, seed=seed)
-    if seed % 3 == 0:
-        x = (x > 127).to(torch.uint8) * 255
-    return guarded(x) if x.numel() else x
-
-
-def weights(seed: int, *shape: int) -> torch.Tensor:
-    """Weights from -128 to 127; a third of the draws hold the extreme values alone."""
-    return data(seed, *shape).clone().view(torch.int8)
-
-
-def expect(run: Callable[[], torch.Tensor], expected: np.ndarray) -> None:
-    """The bytes of `expected` from each ISA, on 1, 2 or 3 threads."""
-    try:
-        for i, isa in enumerate(available_isas()):
-            _C.set_isa_cap(isa)
-            torch.set_num_threads(1 + i % 3)
-            np.testing.assert_array_equal(run().numpy(), expected, err_msg=isa)
-    finally:
-        _C.set_isa_cap("")
-        torch.set_num_threads(1)  # the references are small
-
-
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a * b + c, rounded to float once: in float64 the product of two floats is exact."""
-    return (a.astype(np.float64) * b.astype(np.float64) + c.astype(np.float64)).astype(np.float32)
-
-
-def channel_parameters(seed: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight scales and bias of `n` output channels."""
-    generator = torch.Generator().manual_seed(seed)
-    scale = torch.rand(n, generator=generator) * 0.01 + 1e-4
-    return scale, torch.randn(n, generator=generator)
-
-
-def scaled(acc: np.ndarray, x_scale: float, s: torch.Tensor, b: torch.Tensor, shape: Sequence[int]):
-    """The float32 value of exact sums, per output channel."""
-    scale = (np.float64(np.float32(x_scale)) * s.numpy().astype(np.float64)).astype(np.float32)
-    return fma(acc.astype(np.float32), scale.reshape(shape), b.numpy().reshape(shape))
-
-
-@cases("linear")
+@cases(CASES["linear"])
 @given(
     *(st.integers(1, 40), st.integers(1, 100), st.integers(1, 200)),
     *(qparams, epilogues(), seeds),
@@ -180,7 +75,7 @@ def convolutions(draw: st.DrawFn) -> dict:
     }
 
 
-@cases("conv")
+@cases(CASES["conv"])
 @given(convolutions(), qparams, epilogues(), seeds)
 def test_conv(c, xq, epilogue, seed):
     stride, padding, dilation, output_padding, groups, transposed = c["arguments"]
@@ -202,7 +97,7 @@ def test_conv(c, xq, epilogue, seed):
     expect(lambda: ops.conv(x, packed, [other] if other is not None else []), expected)
 
 
-@cases("matmul")
+@cases(CASES["matmul"])
 @given(
     *(st.integers(1, 3), st.integers(1, 30), st.integers(1, 70), st.integers(1, 100)),
     *(qparams, qparams, epilogues(residual=False), st.booleans(), seeds),
@@ -217,7 +112,7 @@ def test_matmul(batch, m, n, k, aq, bq, epilogue, transposed, seed):
     expect(lambda: ops.matmul(a, b, packed, []), expected)
 
 
-@cases("binary")
+@cases(CASES["binary"])
 @given(
     st.sampled_from(["add", "sub", "mul"]),
     st.lists(st.integers(1, 9), min_size=1, max_size=4),
@@ -233,7 +128,7 @@ def test_binary(op, shape, spread, aq, bq, epilogue, seed):
     expect(lambda: ops.binary(a, b, packed, []), epilogue.apply(y, None))
 
 
-@cases("pool")
+@cases(CASES["pool"])
 @given(
     *(st.integers(1, 2), st.integers(1, 70), st.integers(3, 9), st.integers(3, 9)),
     *(st.integers(1, 3), st.integers(1, 3), st.integers(0, 1), st.booleans(), st.booleans()),
@@ -265,7 +160,7 @@ def test_pool(n, c, h, w, kernel, stride, padding, ceil_mode, channels_last, kin
     expect(run, expected)
 
 
-@cases("quantize")
+@cases(CASES["quantize"])
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), qparams, qparams, seeds)
 def test_quantize(shape, xq, yq, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -282,7 +177,7 @@ def test_quantize(shape, xq, yq, seed):
     expect(lambda: ops.requantize(bytes_, *xq, *yq), quantize_reference(back, *yq))
 
 
-@cases("cat")
+@cases(CASES["cat"])
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
     st.lists(st.integers(1, 8), min_size=2, max_size=3),
