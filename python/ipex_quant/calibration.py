@@ -48,6 +48,12 @@ class Operand:
     channel_max: torch.Tensor | None = None
     largest: float = 0.0
 
+    def observe_with(self, factory: Callable[[], Any]) -> None:
+        """Observe with another observer, from now on."""
+        self.factory = factory
+        if self.kind == "activation":
+            self.observer, self.seen = factory(), 0
+
     def mean_square(self) -> torch.Tensor | None:
         """Mean square of each input channel over the calibration."""
         return None if self.channel_square is None else self.channel_square / max(self.rows, 1)
@@ -190,11 +196,11 @@ class Calibrator:
                 site.operands[name] = Operand("weight", form.axis())
                 site.operands[name].source = _constant_key(value)
                 site.operands[name].tensor = value.detach()
+                site.operands[name].factory = None if chosen is None else chosen.weight
             else:
                 site.operands[name] = Operand("activation")
                 if chosen is not None:
-                    site.operands[name].factory = chosen.activation
-                    site.operands[name].observer = chosen.activation()
+                    site.operands[name].observe_with(chosen.activation)
         self.sites[key] = site
         return site
 

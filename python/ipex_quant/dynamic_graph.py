@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import __about__, observers, ops, state
+from ipex_quant import observers, ops, state
 from ipex_quant.calibration import split_key
 from ipex_quant.qconfig import QConfigMapping, SiteQuery, choose
 
@@ -27,24 +27,17 @@ def summarize(
     opaque: list[str],
 ) -> dict[str, Any]:
     """The summary (see `ipex_quant.state`) of a normalized graph for a dynamic mapping."""
-    nodes = {node.s("iq_site"): node for node in _nodes(graph) if node.hasAttribute("iq_site")}
+    nodes = {node.s("iq_site"): node for node in nodes_of(graph) if node.hasAttribute("iq_site")}
     entries = [_entry(key, nodes.get(key), mapping, types_of) for key in sites]
-    return {
-        "schema": state.SCHEMA,
-        "version": state.VERSION,
-        "ipex_quant": __about__.VERSION,
-        "torch": torch.__version__.split("+")[0],
-        "fingerprint": state.fingerprint(sites),
-        "opaque": opaque,
-        "sites": entries,
-    }
+    return state.summary(entries, opaque)
 
 
-def _nodes(block: Any) -> Iterator[Any]:
+def nodes_of(block: Any) -> Iterator[Any]:
+    """All nodes of a graph, nested blocks included, in program order."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
-            yield from _nodes(inner)
+            yield from nodes_of(inner)
 
 
 def _entry(
@@ -107,7 +100,7 @@ def _position(node: Any, number: int) -> int:
 def _input(observer: Any) -> dict[str, Any]:
     return {
         "kind": "activation",
-        "observer": observers.name(observer),
+        **state.observer_fields(observer),
         "dtype": "uint8",
         "scale": None,
         "zero_point": None,
@@ -120,7 +113,7 @@ def _weight(observer: Any, weight: torch.Tensor) -> dict[str, Any]:
     scales = observers.weight_scales(observer, weight.detach())
     return {
         "kind": "weight",
-        "observer": observers.name(observer),
+        **state.observer_fields(observer),
         "dtype": "int8",
         "axis": 0,
         "scale": scales.float().tolist(),

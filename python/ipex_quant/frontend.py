@@ -143,10 +143,10 @@ def _convert_dynamically(
 ) -> nn.Module:
     floats = {
         entry["site"].rsplit("/", 2)[0]: entry["reason"] or "its decision in the summary is float"
-        for entry in (session.summary or {"sites": []})["sites"]
+        for entry in session.known()["sites"]
         if entry["decision"] == "float"
     }
-    model, found = dynamic.exchange(_prepared.detach(prepared, inplace), session.mapping, floats)
+    model, found = dynamic.exchange(_prepared.detach(prepared, inplace), session.rules(), floats)
     model.register_buffer(ATTRIBUTE, found.to_tensor(), persistent=False)
     return model
 

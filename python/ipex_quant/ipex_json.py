@@ -12,9 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import torch
-
-from ipex_quant import __about__, _backend, observers, ops, state
+from ipex_quant import _backend, ops, state
 from ipex_quant.calibration import Operand, Site
 from ipex_quant.errors import QuantizationError, listing
 
@@ -80,15 +78,7 @@ def summary(
         )
     own = {entry["site"]: entry for entry in (calibrated or {"sites": []})["sites"]}
     entries = [_entry(s, found.get(s.key), own.get(s.key), source) for s in sites]
-    return {
-        "schema": state.SCHEMA,
-        "version": state.VERSION,
-        "ipex_quant": __about__.VERSION,
-        "torch": torch.__version__.split("+")[0],
-        "fingerprint": state.fingerprint(known),
-        "opaque": opaque,
-        "sites": entries,
-    }
+    return state.summary(entries, opaque)
 
 
 def _calls(content: dict[str, Any], source: str) -> Iterator[_Call]:
@@ -169,12 +159,12 @@ def _operand(
     operand: Operand, given: dict[str, Any], own: Any, name: str, key: str, source: str
 ) -> dict[str, Any]:
     where = f"{source}: site {key!r}, operand {name!r}"
-    observer = observers.name(operand.observer) if operand.observer is not None else None
+    observer = state.observer_fields(operand.observer)
     scales, zeros = given.get("scale") or None, given.get("zero_point") or None
     if operand.kind == "weight":
         return {
             "kind": "weight",
-            "observer": observer,
+            **observer,
             "dtype": "int8",
             "axis": operand.axis,
             "scale": scales,
@@ -186,7 +176,7 @@ def _operand(
     signed = "torch.qint8" in (given.get("inf_dtype"), given.get("force_dtype"))
     return {
         "kind": "activation",
-        "observer": observer,
+        **observer,
         "dtype": "uint8",
         "scale": None if scales is None else scales[0],
         "zero_point": None if zeros is None else zeros[0] + (128 if signed else 0),

@@ -146,6 +146,11 @@ def _summary_of(traced: Any) -> dict[str, Any]:
             "the traced module has no qparams: trace a model that went through prepare() and "
             "calibration, or give calibration_data"
         )
+    if state.changed_observers(summary):
+        raise QuantizationError(
+            "the summary inside the traced module names observers that gave none of its scales; "
+            "load it with load_qconf_summary(), calibrate, and trace the prepared model again"
+        )
     return summary
 
 

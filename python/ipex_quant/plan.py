@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import _backend, observers, ops, qconfig
+from ipex_quant import _backend, observers, ops, qconfig, state
 from ipex_quant.calibration import Operand, Site
 from ipex_quant.errors import QuantizationError
 from ipex_quant.histogram import affine
@@ -160,7 +160,7 @@ class Plan:
         scale, zero = self.ranges[name] if static else (None, None)
         return {
             "kind": "activation",
-            "observer": observers.name(operand.observer) if operand.observer else None,
+            **state.observer_fields(operand.observer),
             "dtype": "uint8",
             "scale": scale,
             "zero_point": zero,
@@ -170,10 +170,9 @@ class Plan:
 
     def _weight_entry(self, name: str, operand: Operand) -> dict[str, Any]:
         scale = self.scales.get(name)
-        observer = operand.observer
         return {
             "kind": "weight",
-            "observer": observers.name(observer) if observer else None,
+            **state.observer_fields(operand.observer),
             "dtype": "int8",
             "axis": operand.axis,
             "scale": None if scale is None else _floats(scale),

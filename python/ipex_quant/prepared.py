@@ -16,6 +16,7 @@ from torch import nn
 from ipex_quant import _backend, ipex_json, jit, ops, recipe, state
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
+from ipex_quant.observer_edits import Edits
 from ipex_quant.qconfig import QConfigMapping, wants_dynamic
 
 #: The model as a function of its arguments.
@@ -121,6 +122,8 @@ class Session:
         types[""] = type(model)
         self.calibrator = Calibrator(mapping, lambda path: enclosing(types, path))
         self.summary: dict[str, Any] | None = None
+        self.edits: Edits | None = None
+        """What a loaded summary changed and calibration has to complete."""
         self.dynamic = wants_dynamic(mapping)
         self.plain_forward: Callable | None = None
         """The forward that was set on the user's model itself, beside that of its class."""
@@ -184,13 +187,32 @@ class Session:
         """The summary: from the calibration, or the loaded one; cached until the next call."""
         with self.lock:
             if self.summary is None:
+                if self.edits is not None:
+                    self.edits.check_observed()
                 run = type(model)._ipex_quant_run
-                self.summary = recipe.summarize(
+                fresh = recipe.summarize(
                     self.calibrator,
                     self.opaque,
                     lambda event: self.measure(model, lambda *a, **k: run(model, *a, **k), event),
                 )
+                self.summary = fresh if self.edits is None else self.edits.merged(fresh)
             return self.summary
+
+    def take(self, summary: dict[str, Any], source: str) -> None:
+        """Take a loaded summary; sites whose observers were edited in it wait for calibration."""
+        with self.lock:
+            edits = Edits(summary, self.calibrator.sites, self.mapping, source)
+            self.edits = edits if edits.changed else None
+            self.summary = None if edits.changed else summary
+
+    def known(self) -> dict[str, Any]:
+        """The summary as far as it was loaded or made, without calibration."""
+        loaded = None if self.edits is None else self.edits.summary
+        return self.summary or loaded or {"sites": []}
+
+    def rules(self) -> QConfigMapping:
+        """The mapping with what a loaded summary changed in it."""
+        return self.mapping if self.edits is None else self.edits.rules(self.mapping)
 
 
 @contextlib.contextmanager
@@ -306,6 +328,9 @@ def save_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
 def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     """Take qparams and decisions from a JSON file; the next calibration call replaces them.
 
+    Where an ``observer`` was edited, calibration calls are needed: they complete the file with the
+    scales of the observers it asks for, and leave its other entries as they are.
+
     A ``configure.json`` of IPEX is read, too: see `ipex_quant.ipex_json`.
     """
     session = session_of(self)
@@ -321,6 +346,5 @@ def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     state.check_sites(
         list(session.calibrator.sites), summary, "the prepared model", str(qconf_summary)
     )
+    session.take(summary, f"the file {str(qconf_summary)!r}")
     state.renew_buffer(self)
-    with session.lock:
-        session.summary = summary

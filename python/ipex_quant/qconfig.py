@@ -94,7 +94,7 @@ def as_mapping(configure: Any) -> QConfigMapping:
             f"qconfig must be a QConfig or a QConfigMapping, got {type(configure).__name__}"
         )
     _read_compute_dtype(mapping)
-    for where, qconfig in _rules(mapping):
+    for where, qconfig in rules(mapping):
         if qconfig is not None:
             check(qconfig, where)
     for pattern in mapping.module_name_regex_qconfigs:
@@ -140,7 +140,8 @@ def _read_compute_dtype(mapping: QConfigMapping) -> None:
             rules.update({key: read(qconfig) for key, qconfig in rules.items()})
 
 
-def _rules(mapping: QConfigMapping) -> Iterator[tuple[str, Any]]:
+def rules(mapping: QConfigMapping) -> Iterator[tuple[str, Any]]:
+    """Every rule of a mapping: what it fits, in words, and its QConfig."""
     yield "the global rule", mapping.global_qconfig
     for name, rules in vars(mapping).items():
         if name != "global_qconfig":
@@ -198,7 +199,7 @@ def is_dynamic(observer: Any) -> bool:
 
 def wants_dynamic(mapping: QConfigMapping) -> bool:
     """Whether every rule of the mapping is dynamic (so that no calibration is needed)."""
-    found = [q for _, q in _rules(mapping) if q is not None]
+    found = [q for _, q in rules(mapping) if q is not None]
     return bool(found) and all(is_dynamic(q.activation()) for q in found)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import __about__, factors, observers, ops, qconfig, smooth_quant, state
+from ipex_quant import factors, observers, ops, qconfig, smooth_quant, state
 from ipex_quant.calibration import Calibrator, Operand, Site
 from ipex_quant.errors import QuantizationError, listing
 from ipex_quant.measure import Probe
@@ -30,15 +30,7 @@ def summarize(calibrator: Calibrator, opaque: list[str], measure: Measure) -> di
     _scale_weights(list(plans.values()))
     _measure_and_choose(plans, measure)
     entries = [plan.entry() for plan in plans.values()]
-    return {
-        "schema": state.SCHEMA,
-        "version": state.VERSION,
-        "ipex_quant": __about__.VERSION,
-        "torch": torch.__version__.split("+")[0],
-        "fingerprint": state.fingerprint(plans),
-        "opaque": opaque,
-        "sites": entries,
-    }
+    return state.summary(entries, opaque)
 
 
 def _measure_and_choose(plans: dict[str, Plan], measure: Measure) -> None:
@@ -132,12 +124,12 @@ def _scale_weights(plans: list[Plan]) -> None:
     for plan in plans:
         if not plan.reason:
             for name, operand in plan.weights():
-                key = (operand.source, operand.axis, id(plan.site.qconfig.weight))
+                key = (operand.source, operand.axis, id(operand.factory))
                 groups.setdefault(key, []).append((plan, name))
     for members in groups.values():
         plan, name = members[0]
         site, operand = plan.site, plan.site.operands[name]
-        observer = site.qconfig.weight()
+        observer = operand.factory()
         weight = operand.tensor
         if not bool(torch.isfinite(weight).all()):
             for other, _ in members:

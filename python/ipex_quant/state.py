@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 
+from ipex_quant import __about__
 from ipex_quant.errors import QuantizationError, listing
+from ipex_quant.observer_names import describe
 
 SCHEMA = "ipex_quant.summary"
 VERSION = 1
@@ -29,6 +31,19 @@ BUFFER = "_ipex_quant_state"
 def fingerprint(sites: Iterable[str]) -> str:
     """Identity of a model for a summary: its site keys in order of execution."""
     return "sha256:" + hashlib.sha256("\n".join(sites).encode()).hexdigest()
+
+
+def summary(entries: list[dict[str, Any]], opaque: list[str]) -> dict[str, Any]:
+    """The summary with these entries, one for each site in order of execution."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "ipex_quant": __about__.VERSION,
+        "torch": torch.__version__.split("+")[0],
+        "fingerprint": fingerprint(entry["site"] for entry in entries),
+        "opaque": opaque,
+        "sites": entries,
+    }
 
 
 def dumps(summary: dict[str, Any]) -> bytes:
@@ -125,6 +140,30 @@ def read_buffer(module: Any) -> dict[str, Any] | None:
             f"dimension, got {buffer.dtype} of {buffer.dim()}"
         )
     return loads(buffer.cpu().numpy().tobytes(), "the summary inside the traced module")
+
+
+def observer_fields(observer: Any) -> dict[str, Any]:
+    """The fields of an operand that name its observer: the one to use, and the one that was used.
+
+    A person edits the first; where they differ the operand is to be observed again.
+    """
+    named = None if observer is None else describe(observer)
+    return {"observer": named, "observed_with": named}
+
+
+def changed_observers(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Per int8 site, its operands whose observer was edited, with what they ask for now."""
+    changed: dict[str, dict[str, Any]] = {}
+    for entry in summary["sites"]:
+        for name, operand in entry["operands"].items():
+            if entry["decision"] == "int8" and _is_changed(operand):
+                changed.setdefault(entry["site"], {})[name] = operand["observer"]
+    return changed
+
+
+def _is_changed(operand: dict[str, Any]) -> bool:
+    wanted = operand.get("observer")
+    return wanted is not None and wanted != operand.get("observed_with", wanted)
 
 
 def check_sites(sites: list[str], summary: dict[str, Any], model: str, source: str) -> None:
@@ -227,8 +266,8 @@ def _check_operand(operand: Any, used: bool, where: str) -> None:
     kinds = ("activation", "weight", "ignored")
     rules = [("kind", lambda v: v in kinds, " or ".join(kinds))]
     _check_fields(operand, rules, where)
-    if not used or operand["kind"] == "ignored":
-        return
+    if not used or operand["kind"] == "ignored" or _is_changed(operand):
+        return  # a changed observer will give new fields
     if operand["kind"] == "weight":
         _check_fields(operand, _WEIGHT_FIELDS, where)
     else:

@@ -237,7 +237,7 @@ def test_torch_observers_are_used_as_they_are() -> None:
     operands = summary(model, [x], config)["/conv/0"]["operands"]
     low, high = float(x.min()), float(x.max())
     assert operands["input"]["scale"] == pytest.approx((high - low) / 255, rel=1e-5)
-    assert operands["input"]["observer"] == "MinMaxObserver"
+    assert operands["input"]["observer"] == "torch.MinMaxObserver"
     assert operands["weight"]["axis"] == 1
     largest = model.weight.detach().abs().amax((0, 2, 3))
     assert operands["weight"]["scale"] == pytest.approx((largest / 127.5).tolist(), rel=1e-5)
