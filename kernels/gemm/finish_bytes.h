@@ -113,7 +113,8 @@ inline IQ_INLINE void finish_bytes(const GemmTile& tile, int64_t row, int first,
   unroll<NV>([&](auto v) IQ_INLINE {
     const F32 scale = load(tile.scale + first + v * kLanes);
     const F32 bias = load(tile.bias + first + v * kLanes);
-    const auto mask = static_cast<__mmask16>((int64_t{1} << (columns - v * kLanes)) - 1);
+    const int64_t left = columns - v * kLanes;
+    const auto mask = static_cast<__mmask16>(left <= 0 ? 0 : left < kLanes ? (1 << left) - 1 : ~0);
     unroll<MR>([&](auto r) IQ_INLINE {
       F32 y = fma(to_float(acc[r][v]), scale, bias);
       if (Add) {
