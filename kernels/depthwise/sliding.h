@@ -1,6 +1,6 @@
 /// \file
 /// Kernels of three columns and at most four lines, bytes out: the interleaved columns stay in
-/// registers and move on with the pixel, and serve two output rows where the stride is 1.
+/// registers and move on with the pixels, and serve two output rows where the stride is 1.
 ///
 /// Include it from ISA files only.
 #pragma once
@@ -44,6 +44,8 @@ inline IQ_INLINE void interleave_strip(const I32 (&lines)[4], I32 (&x)[NV]) {
 }
 
 /// How words become bytes, in registers.
+/// \tparam Whole  ByteCase::kWhole
+template <bool Whole>
 struct Packer {
   __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   __m512i zero_point, low, high;
@@ -53,23 +55,27 @@ struct Packer {
         low(_mm512_set1_epi8(static_cast<char>(to.low))),
         high(_mm512_set1_epi8(static_cast<char>(to.high))) {}
 
+  IQ_INLINE __m512i words(I32 a, I32 b) const {
+    const __m512i sums = _mm512_packs_epi32(a.v, b.v);
+    return Whole ? sums : _mm512_adds_epi16(sums, zero_point);
+  }
+  IQ_INLINE __m512i bytes(__m512i ab, __m512i cd) const {
+    const __m512i q = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
+    return Whole ? q : _mm512_min_epu8(_mm512_max_epu8(q, low), high);
+  }
   IQ_INLINE __m512i operator()(I32 a, I32 b, I32 c, I32 d) const {
-    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), zero_point);
-    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c.v, d.v), zero_point);
-    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
-    return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+    return bytes(words(a, b), words(c, d));
   }
   IQ_INLINE __m512i operator()(I32 a, I32 b) const {
-    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a.v, b.v), zero_point);
-    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, ab));
-    return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+    const __m512i ab = words(a, b);
+    return bytes(ab, ab);
   }
 };
 
 /// Stores one pixel of each row; rows of at most two vectors share the packing.
-template <int NV, int Rows>
+template <int NV, int Rows, bool Whole>
 inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows][NV],
-                                  const Packer& pack, int64_t count) {
+                                  const Packer<Whole>& pack, int64_t count) {
   constexpr int kLast = NV - 1;
   if constexpr (NV > 2) {
     unroll<Rows>([&](auto r) IQ_INLINE {
@@ -126,6 +132,7 @@ inline IQ_INLINE void interleave_strip(const I32 (&lines)[4], I32 (&x)[NV]) {
   x[3] = {_mm256_unpackhi_epi16(high01, high23)};
 }
 
+template <bool Whole>
 struct Packer {
   __m256i zero_point, low, high;
 
@@ -135,9 +142,9 @@ struct Packer {
         high(_mm256_set1_epi8(static_cast<char>(to.high))) {}
 };
 
-template <int NV, int Rows>
+template <int NV, int Rows, bool Whole>
 inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows][NV],
-                                  const Packer& pack, int64_t) {
+                                  const Packer<Whole>& pack, int64_t) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   unroll<Rows>([&](auto r) IQ_INLINE {
     const __m256i ab = _mm256_packs_epi32(t[r][0].v, t[r][1].v);
@@ -152,19 +159,27 @@ inline IQ_INLINE void store_strip(uint8_t* const (&out)[2], const I32 (&t)[Rows]
 
 #endif
 
+/// Output pixels that are computed together: they share the weights, which are read from memory
+/// because there are more of them than registers.
+constexpr int kSlidePixels = kMasked ? 2 : 1;
+
 /// `Rows` output rows of `count` channels from `first` of the block on, NV vectors of words.
-template <class Dot, int NV, int Rows, int Stride>
+/// \tparam Whole  ByteCase::kWhole; else ByteCase::kBounded
+template <class Dot, int NV, int Rows, int Stride, bool Whole>
 __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int64_t count) {
   constexpr int kShare = Stride == 1 ? 2 : 1;  // as pack_depthwise_weight() does
   constexpr int kRowBytes = 3 * kUnitBytes;
   constexpr int kVectorsOfUnit = static_cast<int>(kDepthwiseUnit) / kLanes;
+  constexpr int kNew = kSlidePixels * Stride;                // columns that are read next
+  constexpr int kColumns = (kSlidePixels - 1) * Stride + 3;  // columns that are needed
+  constexpr int kKept = kColumns - kNew;
   const int8_t* weight = b.weight + first / kDepthwiseUnit * kShare * kRowBytes;
   const int32_t* start = b.start + first;
   const float* scale = b.scale + first;
   const float* bias = b.bias + first;
   if (NV == 4) count = kMasked ? count : kStrip;
   const ToBytes to(*b.epilogue);
-  const Packer packer(to);
+  const Packer<Whole> packer(to);
 
   const uint8_t* p[4];
   int64_t step[4];
@@ -190,52 +205,47 @@ __attribute__((noinline)) void slide(const DepthwiseBlock& b, int64_t first, int
   uint8_t* out[2];
   out[0] = static_cast<uint8_t*>(b.dst) + b.dst_row * b.dst_stride + b.col + first;
   out[1] = out[0] + b.out_width * b.dst_stride;
-  I32 x[3][NV];
-  // Three pixels take turns with the registers, so that no column is copied.
-  const auto pixel = [&](auto turn) IQ_INLINE {
-    constexpr int kFirst = decltype(turn){} * Stride % 3;
-    constexpr int kSecond = (kFirst + 1) % 3;
-    constexpr int kThird = (kFirst + 2) % 3;
-    if (Stride == 2) column(x[kSecond]);
-    column(x[kThird]);
-    I32 t[Rows][NV];
-    unroll<Rows>([&](auto r) IQ_INLINE {
-      unroll<NV>([&](auto v) IQ_INLINE {
-        constexpr int kUnit = decltype(v){} / kVectorsOfUnit;
-        constexpr int kWeight = kUnit * kShare * kRowBytes + decltype(r){} * kRowBytes +
-                                decltype(v){} % kVectorsOfUnit * kLanes * 4;
-        I32 acc = load(start + v * kLanes);
-        Dot::template dot_at<kWeight>(acc, Dot::make_a(x[kFirst][v]), weight);
-        Dot::template dot_at<kWeight + kUnitBytes>(acc, Dot::make_a(x[kSecond][v]), weight);
-        Dot::template dot_at<kWeight + 2 * kUnitBytes>(acc, Dot::make_a(x[kThird][v]), weight);
-        t[r][v] = to.template round<true>(
-            fma(to_float(acc), load(scale + v * kLanes), load(bias + v * kLanes)));
+  I32 x[kColumns][NV];
+  unroll<kKept>([&](auto c) IQ_INLINE { column(x[kNew + c]); });
+  for (int64_t i = 0; i < b.out_width; i += kSlidePixels) {
+    unroll<kKept>(
+        [&](auto c) IQ_INLINE { unroll<NV>([&](auto v) IQ_INLINE { x[c][v] = x[kNew + c][v]; }); });
+    unroll<kNew>([&](auto c) IQ_INLINE { column(x[kKept + c]); });
+    I32 t[kSlidePixels][Rows][NV];
+    unroll<NV>([&](auto v) IQ_INLINE {
+      constexpr int kUnit = decltype(v){} / kVectorsOfUnit;
+      constexpr int kVector =
+          kUnit * kShare * kRowBytes + decltype(v){} % kVectorsOfUnit * kLanes * 4;
+      const I32 begin = load(start + v * kLanes);
+      const F32 factor = load(scale + v * kLanes);
+      const F32 more = load(bias + v * kLanes);
+      unroll<Rows>([&](auto r) IQ_INLINE {
+        const int8_t* w = weight + kVector + r * kRowBytes;
+        I32 acc[kSlidePixels];
+        unroll<kSlidePixels>([&](auto q) IQ_INLINE { acc[q] = begin; });
+        unroll<3>([&](auto tap) IQ_INLINE {
+          const typename Dot::B k = Dot::load_b(w + tap * kUnitBytes);
+          unroll<kSlidePixels>(
+              [&](auto q) IQ_INLINE { Dot::dot(acc[q], Dot::make_a(x[q * Stride + tap][v]), k); });
+        });
+        unroll<kSlidePixels>([&](auto q) IQ_INLINE {
+          t[q][r][v] = to.template round<true>(fma(to_float(acc[q]), factor, more));
+        });
       });
     });
-    store_strip<NV, Rows>(out, t, packer, count);
-    unroll<2>([&](auto r) IQ_INLINE { out[r] += b.dst_stride; });
-  };
-  column(x[0]);
-  if (Stride == 1) column(x[1]);
-  unroll<NV>([&](auto v) IQ_INLINE {  // written before they are read, which GCC does not see
-    x[2][v] = set1i(0);
-    if (Stride == 2) x[1][v] = set1i(0);
-  });
-  for (int64_t i = 0; i < b.out_width;) {
-    pixel(Index<0>());
-    if (++i == b.out_width) break;
-    pixel(Index<1>());
-    if (++i == b.out_width) break;
-    pixel(Index<2>());
-    ++i;
+    unroll<kSlidePixels>([&](auto q) IQ_INLINE {
+      if (q > 0 && i + q >= b.out_width) return;
+      store_strip<NV, Rows, Whole>(out, t[q], packer, count);
+      unroll<2>([&](auto r) IQ_INLINE { out[r] += b.dst_stride; });
+    });
   }
 }
 
-template <class Dot, int NV>
+template <class Dot, int NV, bool Whole>
 inline void slide_rows(const DepthwiseBlock& b, int64_t first, int64_t count) {
-  if (b.stride == 2) return slide<Dot, NV, 1, 2>(b, first, count);
-  if (b.rows == 2) return slide<Dot, NV, 2, 1>(b, first, count);
-  return slide<Dot, NV, 1, 1>(b, first, count);
+  if (b.stride == 2) return slide<Dot, NV, 1, 2, Whole>(b, first, count);
+  if (b.rows == 2) return slide<Dot, NV, 2, 1, Whole>(b, first, count);
+  return slide<Dot, NV, 1, 1, Whole>(b, first, count);
 }
 
 /// Whether slide_block() can do a block.
@@ -249,24 +259,30 @@ inline bool can_slide(const DepthwiseBlock& b) {
 }
 
 /// \return how many channels of the block are done, from the first on
-template <class Dot>
-inline int64_t slide_block(const DepthwiseBlock& b) {
+template <class Dot, bool Whole>
+inline int64_t slide_channels(const DepthwiseBlock& b) {
   int64_t first = 0;
-  for (; first + kStrip <= b.channels; first += kStrip) slide_rows<Dot, 4>(b, first, kStrip);
+  for (; first + kStrip <= b.channels; first += kStrip) slide_rows<Dot, 4, Whole>(b, first, kStrip);
   if constexpr (kMasked) {
     const int64_t count = b.channels - first;
     if (count > 48) {
-      slide_rows<Dot, 4>(b, first, count);
+      slide_rows<Dot, 4, Whole>(b, first, count);
     } else if (count > 32) {
-      slide_rows<Dot, 3>(b, first, count);
+      slide_rows<Dot, 3, Whole>(b, first, count);
     } else if (count > 16) {
-      slide_rows<Dot, 2>(b, first, count);
+      slide_rows<Dot, 2, Whole>(b, first, count);
     } else if (count > 0) {
-      slide_rows<Dot, 1>(b, first, count);
+      slide_rows<Dot, 1, Whole>(b, first, count);
     }
     return b.channels;
   }
   return first;
+}
+
+template <class Dot>
+inline int64_t slide_block(const DepthwiseBlock& b) {
+  const bool whole = kMasked && ToBytes(*b.epilogue).known(true) == ByteCase::kWhole;
+  return whole ? slide_channels<Dot, kMasked>(b) : slide_channels<Dot, false>(b);
 }
 
 }  // namespace

@@ -27,17 +27,6 @@ struct DotVnni {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a.v), "v"(b.v));
     acc.v = sum;
   }
-  /// The same with weights that are used once: read by the instruction itself, from p + Offset. A
-  /// pointer for each would be more than there are registers.
-  template <int Offset>
-  static void dot_at(I32& acc, A a, const int8_t* p) {
-    __m512i sum = acc.v;
-    __asm__("vpdpbusd %c3(%2), %1, %0"
-            : "+v"(sum)
-            : "v"(a.v), "r"(p), "i"(Offset),
-              "m"(*reinterpret_cast<const int8_t (*)[Offset + 64]>(p)));
-    acc.v = sum;
-  }
 #else
   static B load_b(const int8_t* p) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
@@ -45,15 +34,6 @@ struct DotVnni {
   static void dot(I32& acc, A a, B b) {
     __m256i sum = acc.v;
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(a.v), "x"(b.v));
-    acc.v = sum;
-  }
-  template <int Offset>
-  static void dot_at(I32& acc, A a, const int8_t* p) {
-    __m256i sum = acc.v;
-    __asm__("%{vex%} vpdpbusd %c3(%2), %1, %0"
-            : "+x"(sum)
-            : "x"(a.v), "r"(p), "i"(Offset),
-              "m"(*reinterpret_cast<const int8_t (*)[Offset + 32]>(p)));
     acc.v = sum;
   }
 #endif

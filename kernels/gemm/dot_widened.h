@@ -45,10 +45,6 @@ struct DotWidened {
                        I32{_mm256_madd_epi16(a.odd.v, b.odd.v)}));
   }
 #endif
-  template <int Offset>
-  static void dot_at(I32& acc, A a, const int8_t* p) {
-    dot(acc, a, load_b(p + Offset));
-  }
 };
 
 }  // namespace
