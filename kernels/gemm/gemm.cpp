@@ -11,6 +11,8 @@ namespace {
 
 /// Bytes of left rows that stay in L2 while all columns pass over them.
 constexpr int64_t kRowBytes = 256 * 1024;
+/// Bytes of left rows that may be in L2 from the call before, which wrote them.
+constexpr int64_t kCachedRows = 1024 * 1024;
 /// Entries of the pointer table, so that it stays in L1 or near it.
 constexpr int64_t kPointers = 4096;
 /// Multiplications below which another thread is not worth waking.
@@ -30,19 +32,24 @@ Cut cut(const GemmProblem& p, const GemmEntry& kernel, int threads) {
   const GemmWeight& w = *p.weight;
   const int64_t taps = std::max<int64_t>(w.taps, 1);
   const int64_t depth = std::max<int64_t>(w.taps * w.depth, 1);
-  const int64_t unit = kernel.kr == kPanelChunk ? 2 * kPanelRows : 24;  // whole tiles, mostly
+  const int64_t tile = kernel.mr;
   Cut c;
   c.column_blocks = ceil_div(w.n, kGemmBlock);
   const int64_t columns = c.column_blocks * w.groups;
-  c.rows = std::max(unit, std::min(kRowBytes / depth, kPointers / taps) / unit * unit);
+  // Blocks of almost equal height: a last one of few rows would read all weights for them.
+  const int64_t most = std::max(4 * tile, std::min(kRowBytes / depth, kPointers / taps));
+  int64_t blocks = std::max<int64_t>(1, (p.m + most / 2) / most);
   const int64_t work = p.m * w.n * w.groups * depth;
   if (threads > 1 && work >= 2 * kThreadWork) {
-    // Enough blocks that the slowest thread has little more than the mean.
-    const int64_t wanted = ceil_div(4 * threads, columns);
-    const int64_t tile = kernel.mr;
-    c.rows = std::min(c.rows, std::max(tile, ceil_div(ceil_div(p.m, wanted), tile) * tile));
+    if (p.m > w.n * w.groups) {
+      // A thread takes the rows that it wrote in the layer before, where they still are in its L2.
+      blocks = ceil_div(blocks, threads) * threads;
+    } else if (blocks * columns % threads != 0) {
+      // So many that the slowest thread has little more than the mean.
+      blocks = std::max(blocks, ceil_div(4 * threads, columns));
+    }
   }
-  c.rows = std::min(c.rows, p.m);
+  c.rows = std::min(p.m, ceil_div(ceil_div(p.m, blocks), tile) * tile);
   c.row_blocks = ceil_div(p.m, c.rows);
   const int64_t per_block = std::max<int64_t>(work / (c.row_blocks * columns), 1);
   c.grain = std::max<int64_t>(1, kThreadWork / per_block);
@@ -74,6 +81,7 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   GemmTile tile;
   tile.row_stride = stride;
   tile.row_offset = group * p.group_offset;
+  tile.ask_for_rows = block == 0 && w.taps == 1 && p.m * w.depth * w.groups > kCachedRows;
   tile.taps = w.taps;
   tile.steps = w.depth / kGemmDepth;
   tile.weight = w.data.data() + at * w.taps * w.depth;

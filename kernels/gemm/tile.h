@@ -24,6 +24,7 @@ struct GemmTile {
   const uint8_t* const* rows;  ///< pointer of (tap, row): rows[tap * row_stride + row]
   int64_t row_stride;          ///< entries
   int64_t row_offset;          ///< bytes added to every pointer (the group)
+  bool ask_for_rows = false;   ///< they are not in L2 yet; only with one tap
   const GemmPanel* panels;     ///< [count / 16, rounded up] for kernels with kr 64; others: unused
   int64_t taps;                ///< may be 0: the sums are `start`
   int64_t steps;               ///< groups of 4 bytes per tap

@@ -13,11 +13,24 @@
 namespace ipex_quant::kernels {
 namespace {
 
+/// Asks for the rows of the tile after the next one. The hardware follows a row, but not from one
+/// to the next, and not across pages.
+template <int MR>
+inline IQ_INLINE void prefetch_rows(const GemmTile& tile, int64_t row) {
+  unroll<MR>([&](auto r) IQ_INLINE {
+    const int64_t next = row + 2 * MR + r;
+    if (next >= tile.count) return;
+    const uint8_t* from = tile.rows[next] + tile.row_offset;
+    for (int64_t k = 0; k < tile.steps * 4; k += 64) __builtin_prefetch(from + k, 0, 2);
+  });
+}
+
 /// MR rows from `row` on, times NV vectors of columns from column `first` of the block on.
 /// \param known  known_bytes() of these columns
 template <class Dot, int MR, int NV>
 void gemm_tile(const GemmTile& tile, int64_t row, int first, ByteCase known) {
   prefetch_operand<MR, NV>(tile, row, first);
+  if (tile.ask_for_rows) prefetch_rows<MR>(tile, row);
   // Few accumulators cannot hide the latency of the multiply-add: two sets take turns then.
   constexpr int kSets = MR * NV <= 6 ? 2 : 1;
   I32 acc[kSets][MR][NV];
