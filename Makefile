@@ -45,6 +45,7 @@ sanitize: $(VENV)/.package ## run the kernel tests under AddressSanitizer and UB
 
 bench: $(VENV)/.package $(VENV)/.data ## time the kernels one by one, and whole models beside the peers
 	$(py) -m bench.kernels
+	$(py) -m bench.memory
 	$(py) -m bench.models
 
 peers: .venv-peers/.ready ## install ONNX Runtime and OpenVINO for `make bench`

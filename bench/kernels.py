@@ -314,13 +314,13 @@ def check(row: Row) -> None:
         raise SystemExit(f"{row.op} {row.case}: results differ by {worst} steps")
 
 
-def best_times(row: Row, seconds: float) -> list[float]:
-    """Best mean time of a stretch of calls of each competitor."""
-    best = [float("inf")] * 2
+def best_times(*competitors: Callable[[int], torch.Tensor], seconds: float) -> list[float]:
+    """Best mean time of a stretch of calls of each competitor, a function of their number."""
+    best = [float("inf")] * len(competitors)
     end = time.perf_counter() + seconds
-    calls = [1, 1]
+    calls = [1] * len(competitors)
     while time.perf_counter() < end:
-        for i, function in enumerate((row.ours, row.theirs)):
+        for i, function in enumerate(competitors):
             begin = time.perf_counter()
             function(calls[i])
             mean = (time.perf_counter() - begin) / calls[i]
@@ -346,7 +346,7 @@ def main() -> None:
     for op in arguments.op:
         for row in ROWS[op]():
             check(row)
-            ours, theirs = best_times(row, arguments.seconds)
+            ours, theirs = best_times(row.ours, row.theirs, seconds=arguments.seconds)
             values = [
                 *(datetime.date.today().isoformat(), _C.isa(), arguments.threads, op, row.case),
                 *(row.macs, f"{ours * 1e6:.1f}", f"{row.macs / ours * 1e-9:.1f}"),
