@@ -11,24 +11,29 @@
 
 #include "passes/dump.h"
 #include "passes/freeze/bind.h"
+#include "passes/freeze/use_bfloat16.h"
 #include "passes/fusion/fuse.h"
 #include "passes/fusion/fuse_norms.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
+#include "passes/normalize/adopt_quantization.h"
 #include "passes/normalize/canonicalize_conv.h"
 #include "passes/normalize/canonicalize_linear.h"
 #include "passes/normalize/decompose.h"
 #include "passes/normalize/expand_transformer.h"
 #include "passes/normalize/fold_batch_norm.h"
+#include "passes/normalize/fold_channel_affine.h"
 #include "passes/normalize/fold_pad.h"
 #include "passes/normalize/freeze.h"
 #include "passes/normalize/remove_dropout.h"
 #include "passes/normalize/remove_mutation.h"
+#include "passes/normalize/settle_fake_quant.h"
 #include "passes/normalize/view_to_reshape.h"
 #include "passes/quant/insert_quant_dequant.h"
 #include "passes/quant/propagate.h"
 #include "passes/quant/sink_shape_queries.h"
 #include "passes/quant/split_shared_dequantize.h"
+#include "passes/quant/write_portable.h"
 #include "passes/sites/assign_sites.h"
 #include "passes/sites/inline_calls.h"
 #include "passes/verify.h"
@@ -43,13 +48,16 @@ const std::vector<Pass> kPipeline = {
     {"inline-calls",             plain<inline_calls>,               kNone,                      kInlined},
     {"expand-transformer",       plain<expand_transformer>,         kInlined,                   kNone},
     {"assign-sites",             assign_sites,                      kInlined,                   kSites},
+    {"settle-fake-quant",        settle_fake_quant,                 kSites,                     kNone},
     {"freeze",                   freeze,                            kSites,                     kFrozen},
     {"remove-dropout",           plain<remove_dropout>,             kFrozen,                    kNone},
     {"remove-mutation",          plain<remove_mutation>,            kFrozen,                    kFunctional},
+    {"adopt-quantization",       plain<adopt_quantization>,         kFunctional,                kNone},
     {"canonicalize-conv",        plain<canonicalize_conv>,          kFrozen,                    kNone},
     {"canonicalize-linear",      plain<canonicalize_linear>,        kFrozen,                    kCanonical},
     {"decompose",                plain<decompose>,                  kFrozen,                    kDecomposed},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
+    {"fold-channel-affine",      plain<fold_channel_affine>,        kFunctional | kCanonical,   kNone},
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
@@ -60,11 +68,16 @@ const std::vector<Pass> kPipeline = {
     {"fuse",                     fuse,                              kPropagated,                kFused},
     {"fuse-norms",               plain<fuse_norms>,                 kFused,                     kNone},
     {"bind",                     plain<bind>,                       kFused,                     kBound},
+    {"use-bfloat16",             plain<use_bfloat16>,               kBound,                     kNone},
+    {"write-portable",           plain<write_portable>,             kQuantized,                 kNone},
 };
 // clang-format on
 
 /// The first row of compile.
 const char* const kFirstOfCompile = "insert-quant-dequant";
+/// The last rows, which only some targets take.
+const char* const kBfloat16 = "use-bfloat16";
+const char* const kPortable = "write-portable";
 
 std::size_t row_number(const std::string& name) {
   const auto& rows = pipeline();
@@ -121,9 +134,12 @@ std::vector<Pass> normalize_passes() {
   return {rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile))};
 }
 
-std::vector<Pass> compile_passes() {
+std::vector<Pass> compile_passes(Target target) {
+  if (target == Target::kPortable) return {find_pass(kFirstOfCompile), find_pass(kPortable)};
   const auto& rows = pipeline();
-  return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)), rows.end()};
+  const char* end = target == Target::kBfloat16 ? kPortable : kBfloat16;
+  return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)),
+          rows.begin() + static_cast<std::ptrdiff_t>(row_number(end))};
 }
 
 const Pass& find_pass(const std::string& name) {

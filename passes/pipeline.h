@@ -11,8 +11,14 @@ const std::vector<Pass>& pipeline();
 
 /// Rows of normalize: all before insert-quant-dequant.
 std::vector<Pass> normalize_passes();
-/// Rows of compile: insert-quant-dequant and all after it.
-std::vector<Pass> compile_passes();
+/// What compile makes of a normalized graph.
+enum class Target {
+  kInt8,      ///< int8 operators; what stays float is float32
+  kBfloat16,  ///< int8 operators; what stays float runs in bfloat16
+  kPortable,  ///< operators of torch alone, with the numbers of int8
+};
+/// Rows of compile: insert-quant-dequant, and those after it that the target takes.
+std::vector<Pass> compile_passes(Target target = Target::kInt8);
 
 /// Row of the given name; an unknown name is an error that lists the names.
 const Pass& find_pass(const std::string& name);

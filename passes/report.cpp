@@ -7,8 +7,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "passes/freeze/use_bfloat16.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
+#include "passes/quant/plan.h"
 
 namespace ipex_quant::passes {
 
@@ -104,6 +106,19 @@ class Int8Values {
   std::unordered_set<const Value*> values_;
 };
 
+/// A portable graph rounds what an int8 operator would read.
+bool reads_fake_quantized(const Node* node) {
+  const auto rounded = [](const Value* value) {
+    return made_by(
+        value, {"aten::fake_quantize_per_tensor_affine", "aten::fake_quantize_per_channel_affine"});
+  };
+  const auto inputs = node->inputs();
+  return std::any_of(inputs.begin(), inputs.end(), rounded) ||
+         (!inputs.empty() && made_by(inputs[0], {"prim::ListConstruct"}) &&
+          std::any_of(inputs[0]->node()->inputs().begin(), inputs[0]->node()->inputs().end(),
+                      rounded));
+}
+
 Entry entry_of(const Node* node, const Int8Values& int8) {
   Entry entry;
   if (is_op(node,
@@ -124,12 +139,19 @@ Entry entry_of(const Node* node, const Int8Values& int8) {
     return entry;
   }
   entry.became = Became::kFloat;
+  if (reads_fake_quantized(node)) {
+    entry.reason = "portable: float32 arithmetic on values that fake_quantize rounds to int8";
+    return entry;
+  }
   if (node->hasAttribute(reason_attr())) {
     entry.reason = node->s(reason_attr());
   } else if (moved_input(node) != nullptr) {
     entry.reason = "moves float data";
   } else {
     entry.reason = "no int8 kernel for this op";
+  }
+  if (node->hasAttribute(bfloat16_attr())) {
+    entry.kernel = std::string(node->kind().toQualString()) + " in bfloat16";
   }
   return entry;
 }
@@ -183,9 +205,9 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
     if (!site.int8) reasons[site.site] = site.float_reason();
   }
   KeptFloat kept;
-  for (const Node* node : all_nodes(graph)) {
+  for (Node* node : all_nodes(graph)) {
     const auto reason = reasons.find(site_of(node).value_or(""));
-    if (reason == reasons.end()) continue;
+    if (reason == reasons.end() || reads_quantized(node)) continue;
     for (const std::int64_t id : ids_of(node)) kept[id] = reason->second;
   }
   return kept;

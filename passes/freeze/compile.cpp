@@ -10,7 +10,6 @@
 
 #include "ipex_quant/steady.h"
 #include "passes/ir.h"
-#include "passes/pipeline.h"
 #include "passes/report.h"
 #include "passes/sites/assign_sites.h"
 
@@ -66,7 +65,7 @@ at::Tensor bytes(const std::string& text) {
 
 Compiled compile(const torch::jit::Module& normalized, const std::vector<SiteParams>& sites,
                  const std::vector<Fusion>& fusions,
-                 const std::vector<std::string>& preserved_attrs) {
+                 const std::vector<std::string>& preserved_attrs, Target target) {
   for (const Fusion& fusion : fusions) check_fusion(fusion);
   const std::vector<OriginalOp> ops = original_ops(normalized);
   torch::jit::Module module = normalized.clone();
@@ -80,7 +79,7 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   context.preserved_attrs = preserved_attrs;
   context.sites = &sites;
   context.fusions = &fusions;
-  run_pipeline(compile_passes(), graph, context, normalized_properties());
+  run_pipeline(compile_passes(target), graph, context, normalized_properties());
 
   Compiled compiled{module, report_json(graph, ops, kept)};
   strip_attributes(graph);

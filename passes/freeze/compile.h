@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "passes/fusion/fusion.h"
+#include "passes/pipeline.h"
 #include "passes/quant/site_params.h"
 
 namespace ipex_quant::passes {
@@ -22,6 +23,6 @@ struct Compiled {
 /// the names of both sides.
 Compiled compile(const torch::jit::Module& normalized, const std::vector<SiteParams>& sites,
                  const std::vector<Fusion>& fusions,
-                 const std::vector<std::string>& preserved_attrs);
+                 const std::vector<std::string>& preserved_attrs, Target target = Target::kInt8);
 
 }  // namespace ipex_quant::passes

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "passes/ir.h"
+#include "passes/normalize/quantized_values.h"
 #include "passes/quant/capability.h"
 #include "passes/quant/data_movement.h"
 
@@ -284,7 +285,11 @@ const Row* row_of(const Node* node) {
 /// Weights stand behind dequantize_weight now, which refusal_of does not look through.
 std::string refuse_weights(const Node* node) {
   if (kernel_of(node) != Kernel::kRecurrent) {
-    return is_dequantized_weight(weight_of(node)) ? "" : "its weight is float";
+    if (!is_dequantized_weight(weight_of(node))) return "its weight is float";
+    const Node* weight = weight_of(node)->node();
+    const bool fits = constant_tensor(weight->input(1)).value().numel() == 1 ||
+                      constant_int(weight->input(2)) == weight_axis(node);
+    return fits ? "" : "the scales of its weight run along another dimension";
   }
   const Value* list = node->input(2);
   if (!made_by(list, {"prim::ListConstruct"})) return "its weights are float";
@@ -294,6 +299,16 @@ std::string refuse_weights(const Node* node) {
     }
   }
   return "";
+}
+
+/// A weight whose codes the traced graph gave.
+bool has_fixed_weight(const Node* node) {
+  if (kernel_of(node) != Kernel::kRecurrent) {
+    return weight_of(node)->node()->hasAttribute(fixed_attr());
+  }
+  const auto weights = node->input(2)->node()->inputs();
+  return std::any_of(weights.begin(), weights.end(),
+                     [](const Value* value) { return value->node()->hasAttribute(fixed_attr()); });
 }
 
 }  // namespace
@@ -308,7 +323,10 @@ std::string refuse_anchor(Node* node) {
     const std::string reason = refusal_of(node);
     if (!reason.empty()) return reason;
   }
-  if (quantizes_at_run_time(row->kernel)) return "";  // float input
+  if (quantizes_at_run_time(row->kernel)) {  // float input
+    const bool fixed = has_fixed_weight(node) && !is_dequantized(node->input(0));
+    return fixed ? "the traced graph quantizes its weight alone" : "";
+  }
   for (const Operand& operand : activations_of(node)) {
     if (!is_dequantized(operand.reader->input(operand.index))) return "an operand is float";
   }

@@ -10,6 +10,7 @@
 #include "passes/ir.h"
 #include "passes/quant/capability.h"
 #include "passes/quant/data_movement.h"
+#include "passes/quant/plan.h"
 
 namespace ipex_quant::passes {
 
@@ -79,6 +80,7 @@ bool fuse_anchors(const std::shared_ptr<Graph>& graph) {
       heads.insert(node);
     } else {
       log("fusion", "refused", std::string(node->kind().toQualString()) + ": " + refusal);
+      if (reads_quantized(node)) set_reason(node, refusal);
     }
   }
   const auto written = written_values(graph);

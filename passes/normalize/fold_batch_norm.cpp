@@ -3,9 +3,8 @@
 #include "passes/normalize/fold_batch_norm.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
 
+#include "passes/normalize/channel_affine.h"
 #include "passes/normalize/conv_node.h"
 #include "passes/normalize/rank.h"
 
@@ -14,38 +13,6 @@ namespace ipex_quant::passes {
 c10::Symbol weight_factor_attr() { return c10::Symbol::attr("iq_weight_factor"); }
 
 namespace {
-
-/// y = x * factor + shift per channel, in double.
-struct Affine {
-  at::Tensor factor;
-  at::Tensor shift;
-};
-
-/// The batch_norm's affine form, or nothing when it is not constant or in training form.
-std::optional<Affine> read_batch_norm(const Node* node) {
-  const auto mean = constant_tensor(node->input(3));
-  const auto variance = constant_tensor(node->input(4));
-  const auto training = constant_bool(node->input(5));
-  const auto epsilon = constant_number(node->input(7));
-  if (!mean || !variance || !epsilon || training.value_or(true)) {
-    return std::nullopt;
-  }
-  const auto options = at::TensorOptions().dtype(at::kDouble);
-  at::Tensor gamma = at::ones({mean->size(0)}, options);
-  at::Tensor beta = at::zeros({mean->size(0)}, options);
-  for (const auto& [index, tensor] : {std::make_pair(1, &gamma), std::make_pair(2, &beta)}) {
-    if (is_none(node->input(index))) {
-      continue;
-    }
-    const auto constant = constant_tensor(node->input(index));
-    if (!constant) {
-      return std::nullopt;
-    }
-    *tensor = constant->to(at::kDouble);
-  }
-  const at::Tensor factor = gamma / (variance->to(at::kDouble) + *epsilon).sqrt();
-  return Affine{factor, beta - mean->to(at::kDouble) * factor};
-}
 
 /// The weight [out, in/g, k...] or, transposed, [in, out/g, k...] times a factor per output
 /// channel.
@@ -71,7 +38,7 @@ std::int64_t out_channels(const at::Tensor& weight, const ConvNode* conv) {
 }
 
 /// Why the pair cannot be folded; "" when it can.
-std::string refuse(const Node* layer, const ConvNode* conv, const Affine& affine) {
+std::string refuse(const Node* layer, const ConvNode* conv, const ChannelAffine& affine) {
   const auto weight = constant_tensor(layer->input(1));
   if (!weight || (!is_none(layer->input(2)) && !constant_tensor(layer->input(2)))) {
     return "the weight before the batch_norm is not constant";
@@ -85,7 +52,8 @@ std::string refuse(const Node* layer, const ConvNode* conv, const Affine& affine
   return "";
 }
 
-void fold(Graph& graph, Node* layer, Node* norm, const ConvNode* conv, const Affine& affine) {
+void fold(Graph& graph, Node* layer, Node* norm, const ConvNode* conv,
+          const ChannelAffine& affine) {
   const at::Tensor weight = *constant_tensor(layer->input(1));
   const at::Tensor folded = scale_channels(weight.to(at::kDouble), affine.factor, conv);
   at::Tensor bias = affine.shift;

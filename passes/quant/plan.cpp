@@ -42,10 +42,6 @@ QParams covering(const std::vector<Demand>& demands) {
   return {scale, static_cast<std::int64_t>(std::nearbyint(-low / scale))};
 }
 
-bool is_quantized(const Value* value) {
-  return made_by(value, {"ipex_quant::dequantize", "ipex_quant::dequantize_weight"});
-}
-
 class Planner {
  public:
   Planner(const std::shared_ptr<Graph>& graph, const std::vector<SiteParams>& sites)
@@ -94,26 +90,12 @@ class Planner {
     return QParams{params->scale, params->zero_point};
   }
 
-  static bool done_before(Node* node) {
-    for (const Operand& operand : activations_of(node)) {
-      if (is_quantized(operand.reader->input(operand.index))) return true;
-    }
-    for (const Value* input : node->inputs()) {
-      if (is_quantized(input)) return true;
-      if (!made_by(input, {"prim::ListConstruct"})) continue;
-      for (const Value* element : input->node()->inputs()) {
-        if (is_quantized(element)) return true;
-      }
-    }
-    return false;
-  }
-
   /// Finds the anchors, and the nodes that may follow.
   void classify() {
     for (Node* node : nodes_) {
       const Kernel kernel = kernel_of(node);
       const SiteParams* site = params_of(node);
-      if (kernel == Kernel::kNone || done_before(node)) continue;
+      if (kernel == Kernel::kNone || reads_quantized(node)) continue;
       if (site == nullptr && kernel != Kernel::kStack) continue;
       if (site != nullptr && !site->int8) {
         reasons_.emplace_back(node, site->float_reason());
@@ -264,7 +246,7 @@ class Planner {
 
   /// The tensor that a post-op reads beside the result.
   void demand_addend(Node* node, const Chain& chain) {
-    if (done_before(node) || kernel_of(node) != Kernel::kBinary) return;
+    if (reads_quantized(node) || kernel_of(node) != Kernel::kBinary) return;
     const auto at = std::find(chain.nodes.begin(), chain.nodes.end(), node) - chain.nodes.begin();
     const PostOp& post_op = chain.post_ops[static_cast<std::size_t>(at)];
     for (const Operand& operand : activations_of(node)) {
@@ -387,6 +369,23 @@ class Planner {
 };
 
 }  // namespace
+
+bool reads_quantized(Node* node) {
+  const auto quantized = [](const Value* value) {
+    return made_by(value, {"ipex_quant::dequantize", "ipex_quant::dequantize_weight"});
+  };
+  for (const Operand& operand : activations_of(node)) {
+    if (quantized(operand.reader->input(operand.index))) return true;
+  }
+  for (const Value* input : node->inputs()) {
+    if (quantized(input)) return true;
+    if (!made_by(input, {"prim::ListConstruct"})) continue;
+    for (const Value* element : input->node()->inputs()) {
+      if (quantized(element)) return true;
+    }
+  }
+  return false;
+}
 
 Plan make_plan(const std::shared_ptr<Graph>& graph, const std::vector<SiteParams>& sites) {
   return Planner(graph, sites).run();

@@ -49,6 +49,10 @@ struct Plan {
   std::vector<std::pair<Node*, std::string>> reasons;        ///< ops that stay float, and why
 };
 
+/// The node reads dequantized values: what becomes of it was decided before, by the traced graph or
+/// by an earlier run of the passes.
+bool reads_quantized(Node* node);
+
 /// Makes the plan. Errors: an int8 site without qparams for an operand its kernel reads.
 Plan make_plan(const std::shared_ptr<Graph>& graph, const std::vector<SiteParams>& sites);
 

@@ -5,7 +5,6 @@
 #include "ipex_quant/steady.h"
 #include "passes/freeze/compile.h"
 #include "passes/fusion/post_ops.h"
-#include "passes/pipeline.h"
 #include "passes/quant/quantize_weights.h"
 #include "python/csrc/binding.h"
 
@@ -16,6 +15,7 @@ namespace {
 using passes::Fusion;
 using passes::OperandParams;
 using passes::SiteParams;
+using passes::Target;
 
 /// An optional tensor in Python is an undefined one in C++.
 template <class T>
@@ -32,8 +32,8 @@ void optional_tensor(py::class_<T>& type, const char* name, at::Tensor T::* memb
 
 py::tuple compile(const torch::jit::Module& module, const std::vector<SiteParams>& sites,
                   const std::vector<Fusion>& fusions,
-                  const std::vector<std::string>& preserved_attrs) {
-  auto compiled = passes::compile(module, sites, fusions, preserved_attrs);
+                  const std::vector<std::string>& preserved_attrs, Target target) {
+  auto compiled = passes::compile(module, sites, fusions, preserved_attrs, target);
   return py::make_tuple(compiled.module, compiled.report);
 }
 
@@ -105,9 +105,13 @@ void bind_compile(py::module_& m) {
       .def_readonly("pattern", &Fusion::pattern)
       .def_readonly("rewrite", &Fusion::rewrite);
 
+  py::enum_<Target>(m, "Target", "What compile makes of a normalized graph.")
+      .value("INT8", Target::kInt8)
+      .value("BFLOAT16", Target::kBfloat16)
+      .value("PORTABLE", Target::kPortable);
   m.def("compile", &compile, py::arg("module"), py::arg("sites"),
         py::arg("fusions") = std::vector<Fusion>(),
-        py::arg("preserved_attrs") = std::vector<std::string>(),
+        py::arg("preserved_attrs") = std::vector<std::string>(), py::arg("target") = Target::kInt8,
         "Frozen module with int8 kernels from a normalized one, and its report as JSON.");
   m.def("run_compile_pass", &run_compile_pass, py::arg("name"), py::arg("graph"), py::arg("sites"),
         py::arg("fusions") = std::vector<Fusion>(),

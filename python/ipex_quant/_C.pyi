@@ -36,6 +36,7 @@ def compile(
     sites: list[SiteParams],
     fusions: list[Fusion] = ...,
     preserved_attrs: list[str] = ...,
+    target: Target = ...,
 ) -> tuple[Any, str]: ...
 def run_compile_pass(
     name: str, graph: Any, sites: list[SiteParams], fusions: list[Fusion] = ...
@@ -82,3 +83,8 @@ class Fusion:
     pattern: str
     rewrite: str
     def __init__(self, name: str, pattern: str, rewrite: str) -> None: ...
+
+class Target:
+    INT8: Target
+    BFLOAT16: Target
+    PORTABLE: Target

@@ -80,9 +80,11 @@ def instrument(module: Any) -> Any:
     return _C.instrument(module)
 
 
-def compile_module(module: Any, sites: list[Any], fusions: list, preserved: list[str]) -> Any:
+def compile_module(
+    module: Any, sites: list[Any], fusions: list, preserved: list[str], target: str
+) -> Any:
     """Frozen and bound module made from a normalized one; its report rides in it."""
-    compiled, _report = _C.compile(module, sites, fusions, preserved)
+    compiled, _report = _C.compile(module, sites, fusions, preserved, getattr(_C.Target, target))
     return compiled
 
 

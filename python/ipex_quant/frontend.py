@@ -118,7 +118,13 @@ def _show(value: Any) -> str:
     return type(value).__name__
 
 
-def convert(prepared: nn.Module, inplace: bool = False) -> nn.Module:
+def convert(
+    prepared: nn.Module,
+    inplace: bool = False,
+    *,
+    mode: str = "int8",
+    float_dtype: torch.dtype | None = None,
+) -> nn.Module:
     """The int8 model made from a prepared one, which can be called, traced, frozen and saved.
 
     A statically quantized model is compiled from its trace with the example inputs of `prepare`,
@@ -126,16 +132,30 @@ def convert(prepared: nn.Module, inplace: bool = False) -> nn.Module:
     recurrent layers are exchanged for int8 ones, which can be scripted, too; with ``inplace`` in
     the prepared model itself, which is no prepared model then.
 
+    ``mode`` and ``float_dtype`` are those of `ipex_quant.jit.quantize`, for a statically quantized
+    model; under ``torch.autocast("cpu", dtype=torch.bfloat16)`` what stays float is bfloat16.
+
     Raises:
         TypeError: the model does not come from `prepare`.
+        ValueError: ``mode`` or ``float_dtype`` are given for dynamic quantization, or are unknown.
         QuantizationError: it was not calibrated; it cannot be traced or copied.
     """
     session = _prepared.session_of(prepared)
     if session.dynamic:
+        if mode != "int8" or float_dtype not in (None, torch.float32):
+            raise ValueError(
+                "a dynamically quantized model has no mode and no float_dtype: its modules are "
+                "exchanged, and all others stay as they are"
+            )
         return _convert_dynamically(prepared, session, inplace)
-    session.finalise(prepared)
-    args, kwargs = session.example_copy()
-    return QuantizedModel(jit.quantize(jit.trace(prepared, args, kwargs)))
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
+    if float_dtype is None:
+        float_dtype = torch.bfloat16 if autocast is torch.bfloat16 else torch.float32
+    with torch.autocast("cpu", enabled=False):  # its casts would be in the trace and in the plans
+        session.finalise(prepared)
+        args, kwargs = session.example_copy()
+        traced = jit.trace(prepared, args, kwargs)
+        return QuantizedModel(jit.quantize(traced, mode=mode, float_dtype=float_dtype))
 
 
 def _convert_dynamically(

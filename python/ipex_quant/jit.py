@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import _backend, dynamic_graph, ops, recipe, state
+from ipex_quant import _backend, adopted, dynamic_graph, ops, recipe, state, targets
 from ipex_quant import qconfig as _qconfig
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
@@ -24,11 +24,14 @@ def quantize(
     calibration_data: Iterable[Any] | None = None,
     fusions: Sequence[Fusion] = (),
     preserved_attrs: Sequence[str] = (),
+    mode: str = "int8",
+    float_dtype: torch.dtype = torch.float32,
 ) -> Any:
     """Compile a traced module to int8.
 
     Args:
-        traced: ``torch.jit.trace`` of a calibrated prepared model, or any trace together with
+        traced: ``torch.jit.trace`` of a calibrated prepared model, of a model that torch quantized
+            (FX, PT2E, quantization-aware training), or any trace together with
             ``calibration_data``; eval mode, also after ``torch.jit.save`` and ``load``.
         qconfig: QConfig or QConfigMapping; the default recipe when not given. For a trace that
             has qparams it can only keep sites float, unless all of it is dynamic, which needs no
@@ -37,15 +40,20 @@ def quantize(
             dict of arguments. Replaces the qparams of the trace.
         fusions: `ipex_quant.fusion.Fusion` objects, tried before the built-in ones, in order.
         preserved_attrs: attributes and methods to keep besides ``forward``.
+        mode: "int8", or "portable": operators of torch alone, which round as int8 does and run
+            where this package is not installed; such a file can be given to `quantize` again.
+        float_dtype: of what stays float; ``torch.bfloat16`` for convolutions, linear layers, matrix
+            products and recurrent layers where the CPU has it, elsewhere a warning and float32.
 
     Returns: a new frozen ``torch.jit.ScriptModule``; ``traced`` is unchanged.
 
     Raises:
         TypeError: ``traced`` is no traced module.
-        ValueError: ``traced`` is in training mode, or qconfig asks for what is not supported.
+        ValueError: ``traced`` is in training mode, or an argument asks for what is not supported.
         QuantizationError: no qparams and no calibration data, or they do not fit the module.
     """
     _check_traced(traced)
+    target = targets.choose(mode, float_dtype, fusions)
     mapping = None if qconfig is None else _qconfig.as_mapping(qconfig)
     preserved = list(preserved_attrs)
     if mapping is not None and _qconfig.wants_dynamic(mapping):
@@ -60,20 +68,28 @@ def quantize(
         normalized, sites = _backend.normalize(traced._c, [], preserved)
         summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
     else:
-        summary = _summary_of(traced)
-        if mapping is not None:
-            summary = _keep_float(summary, mapping, _types_of(traced))
-        return from_summary(traced, summary, fusions, preserved)
-    return _compile(normalized, sites, summary, fusions, preserved)
+        calibrated = state.read_buffer(traced)
+        if calibrated is None:
+            normalized, sites, summary = _adopt(traced, mapping, preserved)
+        else:
+            _check_observed(calibrated)
+            if mapping is not None:
+                calibrated = _keep_float(calibrated, mapping, _types_of(traced))
+            return from_summary(traced, calibrated, fusions, preserved, target)
+    return _compile(normalized, sites, summary, fusions, preserved, target)
 
 
 def from_summary(
-    traced: Any, summary: dict[str, Any], fusions: Sequence[Fusion] = (), preserved: Any = ()
+    traced: Any,
+    summary: dict[str, Any],
+    fusions: Sequence[Fusion] = (),
+    preserved: Any = (),
+    target: str = "INT8",
 ) -> Any:
     """Compile a traced module by a summary of its model, whatever it carries itself."""
     normalized, sites = _backend.normalize(traced._c, summary["opaque"], list(preserved))
     summary = _after_folding(summary, wrap(normalized).graph)
-    return _compile(normalized, sites, summary, fusions, list(preserved))
+    return _compile(normalized, sites, summary, fusions, list(preserved), target)
 
 
 def _compile(
@@ -82,12 +98,13 @@ def _compile(
     summary: dict[str, Any],
     fusions: Sequence[Fusion],
     preserved: list[str],
+    target: str,
 ) -> Any:
     state.check_sites(sites, summary, "the traced module", "the calibration")
     summary = fold_factors(wrap(normalized).graph, summary)
     params = [_backend.site_params(entry) for entry in summary["sites"]]
     extra = [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
-    return wrap(_backend.compile_module(normalized, params, extra, preserved))
+    return wrap(_backend.compile_module(normalized, params, extra, preserved, target))
 
 
 def load(file: Any) -> Any:
@@ -133,25 +150,39 @@ def _check_traced(traced: Any) -> None:
             "quantize expects a module from torch.jit.trace, got one from torch.jit.script; trace "
             "it with example inputs"
         )
-    if traced.training:
+    if getattr(traced, "training", False):  # a frozen module has no mode
         raise ValueError(
             "the traced module is in training mode; call .eval() on the model before tracing it"
         )
 
 
-def _summary_of(traced: Any) -> dict[str, Any]:
-    summary = state.read_buffer(traced)
-    if summary is None:
+def _adopt(
+    traced: Any, mapping: _qconfig.QConfigMapping | None, preserved: list[str]
+) -> tuple[Any, list[str], dict[str, Any]]:
+    """The normalized module, its sites and the summary of a trace that is quantized already."""
+    normalized, sites = _backend.normalize(traced._c, [], preserved)
+    graph = wrap(normalized).graph
+    if adopted.is_compiled(graph):
+        raise QuantizationError(
+            "the module is quantized already: it has int8 operators of ipex_quant; give the trace "
+            "that it was made from"
+        )
+    if not adopted.is_quantized(graph):
         raise QuantizationError(
             "the traced module has no qparams: trace a model that went through prepare() and "
-            "calibration, or give calibration_data"
+            "calibration, or give calibration_data" + adopted.hint(graph)
         )
+    types = _types_of(traced)
+    summary = adopted.summarize(graph, sites, mapping, lambda path: _around(types, path))
+    return normalized, sites, summary
+
+
+def _check_observed(summary: dict[str, Any]) -> None:
     if state.changed_observers(summary):
         raise QuantizationError(
             "the summary inside the traced module names observers that gave none of its scales; "
             "load it with load_qconf_summary(), calibrate, and trace the prepared model again"
         )
-    return summary
 
 
 def _after_folding(summary: dict[str, Any], graph: Any) -> dict[str, Any]:
