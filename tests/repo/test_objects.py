@@ -54,6 +54,31 @@ def test_objects_multiply_with_their_instruction(isa: str, instruction: str) -> 
         assert instruction in run("objdump", "-d", str(path)), path.name
 
 
+def functions(path: Path) -> dict[str, list[str]]:
+    """Instructions of each function of an object."""
+    found: dict[str, list[str]] = {}
+    for line in run("objdump", "-dC", "--no-show-raw-insn", str(path)).splitlines():
+        if head := re.match(r"[0-9a-f]+ <(.*)>:", line):
+            body = found.setdefault(head.group(1), [])
+        elif "\t" in line:
+            body.append(line.split("\t", 1)[1])
+    return found
+
+
+def test_tiles_keep_their_sums_in_registers() -> None:
+    """No store to the stack stands between the products of a tile: GCC 12 likes to put one behind
+    each of them, and the tile then takes twice the time."""
+    found = [path for path in objects() if path.name == "gemm_avx512vnni.cpp.o"]
+    assert found
+    tiles = {name: body for name, body in functions(found[0]).items() if "gemm_tile<" in name}
+    assert len(tiles) >= 6
+    for name, body in tiles.items():
+        products = [i for i, line in enumerate(body) if line.startswith("vpdpbusd")]
+        loop = body[products[0] : products[-1]]
+        stores = [line for line in loop if re.match(r"vmov\w+ +%zmm\d+,.*\(%r[sb]p", line)]
+        assert not stores, f"{name}: {stores[0]}"
+
+
 def test_isa_objects_export_no_inline_functions() -> None:
     """A weak symbol compiled for AVX-512 could be linked into code that runs everywhere."""
     for path in objects():
