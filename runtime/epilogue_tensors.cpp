@@ -22,7 +22,7 @@ void add_epilogue_tensors(const kernels::Epilogue& epilogue, at::TensorList othe
     check_tensor(other, is_u8 ? at::kByte : at::kFloat, op, "a tensor of others");
     TORCH_CHECK(at::is_expandable_to(other.sizes(), sizes), op, ": a tensor of others has shape ",
                 other.sizes(), ", which does not broadcast to the output's shape ", sizes);
-    tensors.push_back(other.expand(sizes));
+    tensors.push_back(other.sizes() == sizes ? other : other.expand(sizes));
   }
 }
 
