@@ -81,6 +81,42 @@ graph(%0):
     GOLDEN.check(before, after, inputs=[5 * torch.randn(4, 64)], tolerance=1e-6)
 
 
+def test_the_form_with_a_mask() -> None:
+    before = """
+graph(%x : Tensor):
+  %s : float = prim::Constant[value=0.05]()
+  %z : int = prim::Constant[value=-8]()
+  %low : int = prim::Constant[value=-128]()
+  %high : int = prim::Constant[value=127]()
+  %y : Tensor, %m : Tensor = OP(%x, %s, %z, %low, %high)
+  return (%y)
+""".replace("OP", "aten::fake_quantize_per_tensor_affine_cachemask")
+    after = """
+graph(%0):
+  %1 = ipex_quant::quantize(%0, 0.05, 120)
+  %2 = ipex_quant::dequantize(%1, 0.05, 120)
+  return (%2)
+"""
+    GOLDEN.check(before, after, inputs=[4 * torch.randn(64)], tolerance=1e-6)
+
+
+def test_an_activation_with_scales_per_channel_stays_with_a_reason() -> None:
+    before = """
+graph(%x : Tensor):
+  %s : Tensor = prim::Constant[value=<Tensor>]()
+  %z : Tensor = prim::Constant[value=<Tensor>]()
+  %axis : int = prim::Constant[value=0]()
+  %low : int = prim::Constant[value=-128]()
+  %high : int = prim::Constant[value=127]()
+  %y : Tensor = aten::fake_quantize_per_channel_affine(%x, %s, %z, %axis, %low, %high)
+  return (%y)
+"""
+    constants = [torch.rand(4) + 0.01, torch.zeros(4, dtype=torch.int32)]
+    graph = GOLDEN.check(before, None, constants=constants, inputs=[torch.randn(4, 3)])
+    node = next(n for n in graph.nodes() if "fake" in n.kind())
+    assert node.s("iq_reason") == "an activation is quantized with one scale"
+
+
 def test_fixed_qparams_of_sigmoid_and_tanh() -> None:
     before = """
 graph(%x : Tensor):
