@@ -10,6 +10,7 @@ import torch
 
 import ipex_quant
 import workloads
+from ipex_quant.observers import MinMaxObserver, PerChannelMinMaxObserver
 from ipex_quant.quantization import autotune
 
 #: Loss of the primary metric that is allowed, relative to float.
@@ -37,8 +38,15 @@ class Row:
     """Of one core: calibration, trials and evaluations."""
 
 
-def tune(workload: workloads.Workload) -> Row:
-    """One search with the default recipe to start from."""
+#: Ranges that cover every value: what has to be tuned most.
+MINMAX = ipex_quant.QConfig(
+    activation=MinMaxObserver.with_args(), weight=PerChannelMinMaxObserver.with_args()
+)
+QCONFIGS = {"default": ipex_quant.default_static_qconfig, "minmax": MINMAX}
+
+
+def tune(workload: workloads.Workload, qconfig: ipex_quant.QConfig) -> Row:
+    """One search that starts from a QConfig."""
 
     def evaluate(model: torch.nn.Module) -> float:
         with torch.no_grad():
@@ -51,6 +59,7 @@ def tune(workload: workloads.Workload) -> Row:
         eval_func=evaluate,
         accuracy_criterion={"relative": CRITERION},
         sampling_sizes=[len(list(workload.calibration()))],
+        qconfig=qconfig,
         progress=False,
     )
     seconds = time.process_time() - start
@@ -75,13 +84,14 @@ def tune(workload: workloads.Workload) -> Row:
 
 @click.command(help=__doc__)
 @click.option("--only", type=click.Choice(workloads.NAMES), multiple=True, help="These alone.")
-def main(only: tuple[str, ...]) -> None:
+@click.option("--qconfig", type=click.Choice(tuple(QCONFIGS)), default="default")
+def main(only: tuple[str, ...], qconfig: str) -> None:
     """Print the table of docs/autotune.md."""
     torch.set_num_threads(1)
     print("| model | metric | float | int8 | tuned | float ops | time | trials | CPU s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in only or workloads.NAMES:
-        row = tune(workloads.load(name))
+        row = tune(workloads.load(name), QCONFIGS[qconfig])
         print(
             f"| {row.title} | {row.metric} | {row.baseline:.4f} | {row.first:.4f} | "
             f"{row.tuned:.4f}{'' if row.met else ' (missed)'} | {row.floats} of {row.sites} | "

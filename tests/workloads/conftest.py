@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,12 +29,18 @@ def quantized(name: str) -> Quantized:
 
 
 @pytest.fixture
-def quantize_workload():
-    """The function above; a model is made only by the tests that use it."""
+def one_thread() -> Iterator[None]:
+    """Measure and train on one thread, as the examples do."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield quantized
+    yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quantize_workload(one_thread: None) -> Callable[[str], Quantized]:
+    """The function above; a model is made only by the tests that use it."""
+    return quantized
 
 
 @pytest.fixture(scope="session", autouse=True)
