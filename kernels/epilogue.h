@@ -1,5 +1,6 @@
 /// \file
-/// What happens to a float result before it is stored: a chain of post-ops, then u8 or f32 out.
+/// What happens to a float result before it is stored: a chain of post-ops, then u8 or f32 out. A
+/// u8 result may go through a table of its 256 codes.
 ///
 /// One description serves every anchor (gemm, conv, matmul, binary, lstm output). A chain runs
 /// per element, in order, in float32; each entry is one step of the arithmetic in docs/numerics.md.
@@ -56,6 +57,8 @@ struct Epilogue {
   float scale = 1;         ///< output scale, finite and positive
   float inv_scale = 1;     ///< 1 / scale, rounded to float once
   int32_t zero_point = 0;  ///< of the output, 0..255
+  bool look_up = false;    ///< true: a quantized result q is stored as table[q]
+  uint8_t table[256] = {};
 };
 
 /// Where a tensor-reading post-op finds its operand, in elements of its dtype.

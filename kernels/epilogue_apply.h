@@ -190,6 +190,33 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
   }
 }
 
+#if defined(__AVX512F__)
+
+/// table[x] in the low byte of each lane, for lanes of 0..255.
+inline I32 look_up(I32 x, const uint8_t* table) {
+  // The table as 64 words of four entries: bits 2..6 choose a word of a half, bit 7 the half.
+  const __m512i word = _mm512_srli_epi32(x.v, 2);
+  const __m512i low =
+      _mm512_permutex2var_epi32(_mm512_loadu_si512(table), word, _mm512_loadu_si512(table + 64));
+  const __m512i high = _mm512_permutex2var_epi32(_mm512_loadu_si512(table + 128), word,
+                                                 _mm512_loadu_si512(table + 192));
+  const __mmask16 upper = _mm512_test_epi32_mask(x.v, _mm512_set1_epi32(128));
+  const __m512i bits = _mm512_slli_epi32(_mm512_and_si512(x.v, _mm512_set1_epi32(3)), 3);
+  return {_mm512_srlv_epi32(_mm512_mask_blend_epi32(upper, low, high), bits)};
+}
+inline void store_looked_up(uint8_t* p, I32 x, const uint8_t* table, int64_t count) {
+  store_u8_some(p, look_up(x, table), count);
+}
+
+#else
+
+inline void store_looked_up(uint8_t* p, I32 x, const uint8_t* table, int64_t count) {
+  store_u8_some(p, x, count);
+  for (int64_t i = 0; i < count; ++i) p[i] = table[p[i]];
+}
+
+#endif
+
 /// Stores the results of a row: quantized when the chain does that, else as they are.
 inline void store_row(const EpiloguePlan& plan, const float* y, int64_t n, void* out) {
   if (plan.chain.quantize) {
@@ -199,7 +226,9 @@ inline void store_row(const EpiloguePlan& plan, const float* y, int64_t n, void*
     const I32 zero_point = set1i(plan.chain.zero_point);
     for_vectors(n, [&](int64_t i, int64_t count) {
       const I32 q = quantize_v(load(y + i), inv_scale, low, high, zero_point);
-      store_u8_some(static_cast<uint8_t*>(out) + i, q, count);
+      uint8_t* p = static_cast<uint8_t*>(out) + i;
+      if (plan.chain.look_up) return store_looked_up(p, q, plan.chain.table, count);
+      store_u8_some(p, q, count);
     });
   } else {
     for_vectors(n, [&](int64_t i, int64_t count) {

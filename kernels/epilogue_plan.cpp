@@ -49,7 +49,9 @@ EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors) {
   plan.low_byte = static_cast<uint8_t>(std::nearbyint(plan.low) + chain.zero_point);
   plan.high_byte = static_cast<uint8_t>(std::nearbyint(plan.high) + chain.zero_point);
   plan.chain.count = clamps;
-  if (clamps == 0) {
+  if (chain.look_up) {
+    plan.form = EpilogueForm::kChain;
+  } else if (clamps == 0) {
     plan.form = EpilogueForm::kQuantize;
   } else if (clamps == 1 && chain.ops[0].kind == PostOpKind::kAddU8 &&
              plan.tensors[0].col_stride == 1) {

@@ -88,7 +88,8 @@ const Step& find_step(const std::string& name, const std::string& step) {
     if (name == row.name) return row;
     known += std::string(row.name) + ", ";
   }
-  TORCH_CHECK(false, "unknown epilogue step '", step, "'; expected one of: ", known, "quantize");
+  TORCH_CHECK(false, "unknown epilogue step '", step, "'; expected one of: ", known,
+              "quantize, table");
 }
 
 PostOp make_post_op(const Step& row, const std::vector<std::string>& arguments,
@@ -117,6 +118,34 @@ PostOp make_post_op(const Step& row, const std::vector<std::string>& arguments,
   return op;
 }
 
+/// 512 hexadecimal digits as 256 bytes.
+void parse_table(const std::string& digits, uint8_t* table) {
+  constexpr size_t kDigits = 512;
+  const size_t wrong = digits.find_first_not_of("0123456789abcdef");
+  TORCH_CHECK(digits.size() == kDigits && wrong == std::string::npos,
+              "epilogue step 'table' takes ", kDigits, " hexadecimal digits in lower case, got ",
+              digits.size(), " characters",
+              wrong == std::string::npos ? std::string()
+                                         : ", one of them '" + digits.substr(wrong, 1) + "'");
+  const auto value = [&](size_t i) {
+    const char c = digits[i];
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+  };
+  for (size_t i = 0; i < kDigits / 2; ++i) {
+    table[i] = static_cast<uint8_t>(16 * value(2 * i) + value(2 * i + 1));
+  }
+}
+
+std::string print_table(const uint8_t* table) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string step = "table(";
+  for (size_t i = 0; i < 256; ++i) {
+    step += kDigits[table[i] / 16];
+    step += kDigits[table[i] % 16];
+  }
+  return step + ")";
+}
+
 std::string print(float value) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, "%.9g", static_cast<double>(value));
@@ -130,13 +159,23 @@ Epilogue parse_epilogue(const std::string& text) {
   if (text.empty()) return epilogue;
   int tensors = 0;
   for (const std::string& step : split(text, '|')) {
-    TORCH_CHECK(!epilogue.quantize, "epilogue '", text, "': quantize must be the last step");
     const size_t open = step.find('(');
     const std::string name = step.substr(0, open);
+    const bool looks_up = name == "table" && epilogue.quantize && !epilogue.look_up;
+    TORCH_CHECK(!epilogue.quantize || looks_up, "epilogue '", text,
+                "': quantize must be the last step but for one table");
     std::vector<std::string> arguments;
     if (open != std::string::npos) {
       TORCH_CHECK(step.back() == ')', "epilogue step '", step, "' lacks a closing parenthesis");
       arguments = split(step.substr(open + 1, step.size() - open - 2), ',');
+    }
+    if (name == "table") {
+      TORCH_CHECK(looks_up, "epilogue '", text, "': table must stand behind quantize");
+      TORCH_CHECK(arguments.size() == 1, "epilogue step 'table' takes 1 argument, got ",
+                  arguments.size());
+      parse_table(arguments[0], epilogue.table);
+      epilogue.look_up = true;
+      continue;
     }
     if (name == "quantize") {
       TORCH_CHECK(arguments.size() == 2, "epilogue step '", step, "' has ", arguments.size(),
@@ -175,6 +214,7 @@ std::string format_epilogue(const Epilogue& epilogue) {
     text += (text.empty() ? "" : "|") + std::string("quantize(") + print(epilogue.scale) + "," +
             std::to_string(epilogue.zero_point) + ")";
   }
+  if (epilogue.look_up) text += "|" + print_table(epilogue.table);
   return text;
 }
 

@@ -2,7 +2,9 @@
 /// The text form of an epilogue, as it stands in a packing op's argument and in a saved file.
 ///
 /// Steps are joined by "|" and run from left to right: "add_u8(0.0123,118)|relu|quantize(0.02,0)".
-/// "" stores float32. Floats are printed with "%.9g", so that a float32 survives the round trip.
+/// "" stores float32. Behind quantize may stand "table(...)" with the 256 bytes that are stored for
+/// the 256 codes, as hexadecimal digits. Floats are printed with "%.9g", so that a float32 survives
+/// the round trip.
 #pragma once
 
 #include <string>

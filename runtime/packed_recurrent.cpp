@@ -182,7 +182,7 @@ void register_class(torch::Library& m, const char* name) {
 PackedRecurrent::PackedRecurrent(CellKind cell, RecurrentDefinition definition)
     : definition_(std::move(definition)), epilogue_(parse_epilogue(definition_.epilogue)),
       model_(pack_model(cell, definition_)) {
-  TORCH_CHECK(epilogue_.count == 0, name_of(cell),
+  TORCH_CHECK(epilogue_.count == 0 && !epilogue_.look_up, name_of(cell),
               "_prepack: the epilogue may only be \"\" or \"quantize(scale,zero_point)\", got \"",
               definition_.epilogue, "\"");
 }

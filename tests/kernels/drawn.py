@@ -28,11 +28,14 @@ class Epilogue:
     steps: list[tuple[str, float, float]]
     residual: tuple[float, int] | None
     out: tuple[float, int] | None
+    table: torch.Tensor | None = None
 
     def text(self) -> str:
         parts = [f"{name}({','.join(f'{v:.9g}' for v in values)})" for name, *values in self.named]
         if self.out:
             parts.append(f"quantize({self.out[0]:.9g},{self.out[1]})")
+        if self.table is not None:
+            parts.append(f"table({bytes(self.table.tolist()).hex()})")
         return "|".join(parts).replace("()", "")
 
     @property
@@ -54,7 +57,10 @@ class Epilogue:
                 "add": lambda y, a, b: y + f(a),
                 "leaky_relu": lambda y, a, b: np.where(y < 0, y * f(a), y),
             }[name](y, a, b)
-        return y if self.out is None else quantize_reference(y, *self.out)
+        if self.out is None:
+            return y
+        q = quantize_reference(y, *self.out)
+        return q if self.table is None else self.table.numpy()[q]
 
 
 ISAS = available_isas()
@@ -77,12 +83,15 @@ step = st.tuples(
 
 @st.composite
 def epilogues(draw: st.DrawFn, residual: bool = True) -> Epilogue:
-    """At most three steps, a residual in front of them, a quantize behind."""
-    return Epilogue(
+    """At most three steps, a residual in front of them, a quantize and perhaps a table behind."""
+    epilogue = Epilogue(
         draw(st.lists(step, max_size=3)),
         draw(st.none() | qparams) if residual else None,
         draw(st.none() | st.tuples(float32(2.0**-6, 8), zero_points)),
     )
+    if epilogue.out and draw(st.booleans()):
+        epilogue.table = random_u8(256, seed=draw(seeds))
+    return epilogue
 
 
 def data(seed: int, *shape: int) -> torch.Tensor:

@@ -135,6 +135,18 @@ def test_epilogue_steps(isa, step, n):
     np.testing.assert_array_equal(q.numpy(), quantize_reference(got, 0.02, 90))
 
 
+@pytest.mark.parametrize("n", [1, 64, 70])
+@pytest.mark.parametrize("steps", ["", "gelu|"])
+def test_a_table_is_looked_up_behind_quantize(isa, steps, n):
+    x, w, s = random_u8(9, 40), random_s8(n, 40), random_scales(n) * 0.1
+    table = torch.randperm(256, generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    quantized = f"{steps}quantize(0.02,90)"
+    q = ops.linear(x, ops.linear_prepack(w, s, None, 0.02, 3, quantized), [])
+    assert len(q.unique()) > 3
+    packed = ops.linear_prepack(w, s, None, 0.02, 3, f"{quantized}|table({bytes(table).hex()})")
+    assert torch.equal(ops.linear(x, packed, []), table[q.long()])
+
+
 @pytest.mark.parametrize("n", [64, 70])
 def test_steps_that_read_tensors(isa, n):
     x, w, s = random_u8(9, 40), random_s8(n, 40), random_scales(n)
@@ -214,6 +226,19 @@ PREPACK_ERRORS = {
     "step number": ({"epilogue": "mul(x)"}, "'x' is not a number"),
     "step bracket": ({"epilogue": "mul(1"}, "lacks a closing parenthesis"),
     "quantize last": ({"epilogue": "quantize(0.1,0)|relu"}, "quantize must be the last step"),
+    "table first": ({"epilogue": f"table({'00' * 256})"}, "table must stand behind quantize"),
+    "two tables": (
+        {"epilogue": "quantize(0.1,0)" + f"|table({'00' * 256})" * 2},
+        "quantize must be the last step but for one table",
+    ),
+    "short table": (
+        {"epilogue": "quantize(0.1,0)|table(00)"},
+        "'table' takes 512 hexadecimal digits in lower case, got 2",
+    ),
+    "digits of a table": (
+        {"epilogue": f"quantize(0.1,0)|table({'0G' * 256})"},
+        "got 512 characters, one of them 'G'",
+    ),
     "quantize scale": ({"epilogue": "quantize(0,0)"}, "must be finite and positive"),
     "step zero point": ({"epilogue": "add_u8(0.1,300)"}, "must be an integer from 0 to 255"),
     "too long": ({"epilogue": "|".join(["relu"] * 9)}, "more than 8 steps"),
