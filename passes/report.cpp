@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "passes/freeze/use_bfloat16.h"
+#include "passes/integers.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/plan.h"
@@ -18,12 +19,14 @@ const char* const kReportAttribute = "_ipex_quant_report";
 
 namespace {
 
-enum class Became { kRemoved, kFloat, kPassThrough, kInt8 };  // the later one counts
+enum class Became { kRemoved, kInteger, kFloat, kPassThrough, kInt8 };  // the later one counts
 
 const char* name_of(Became became) {
   switch (became) {
   case Became::kRemoved:
     return "removed";
+  case Became::kInteger:
+    return "integer";
   case Became::kFloat:
     return "float";
   case Became::kPassThrough:
@@ -91,6 +94,8 @@ class Int8Values {
         is_op(node, {"aten::cat", "aten::concat", "aten::stack"})) {
       return !node->inputs().empty() && has(node->input(0));
     }
+    // On int8 data a pad fills with the zero point, which is no movement by the table.
+    if (is_op(node, {"aten::pad", "aten::constant_pad_nd"})) return has(node->input(0));
     const Value* moved = moved_input(node);
     return moved != nullptr && has(moved);
   }
@@ -119,7 +124,7 @@ bool reads_fake_quantized(const Node* node) {
                       rounded));
 }
 
-Entry entry_of(const Node* node, const Int8Values& int8) {
+Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
   if (is_op(node,
             {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::layer_norm_quantize"})) {
@@ -136,6 +141,11 @@ Entry entry_of(const Node* node, const Int8Values& int8) {
   }
   if (!node->outputs().empty() && int8.has(node->output(0))) {
     entry.became = Became::kPassThrough;
+    return entry;
+  }
+  if (!node->outputs().empty() && integers.has(node->output(0))) {
+    entry.became = Became::kInteger;
+    entry.reason = "its result is integer or boolean";
     return entry;
   }
   entry.became = Became::kFloat;
@@ -217,10 +227,11 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
                         const KeptFloat& kept) {
   std::map<std::int64_t, Entry> entries;
   const Int8Values int8(graph);
+  Integers integers;
   for (const Node* node : all_nodes(graph)) {
     const auto ids = ids_of(node);
     if (ids.empty()) continue;
-    const Entry entry = entry_of(node, int8);
+    const Entry entry = entry_of(node, int8, integers);
     for (const std::int64_t id : ids) {
       const auto reason = kept.find(id);
       const bool is_kept = reason != kept.end();
