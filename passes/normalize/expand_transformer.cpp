@@ -158,17 +158,91 @@ class Expander {
   std::string path_;    ///< path of the nodes being made
 };
 
+/// One nested tensor from its mask through encoder layers to padded tensors again.
+class Nested {
+ public:
+  explicit Nested(Node* start) : start_(start) { known_ = follow(start->output()); }
+
+  /// False when something else reads the nested tensor.
+  bool is_known() const { return known_; }
+
+  /// Lets all of it work on the padded tensor, with the mask where it is needed.
+  void pad(Graph& graph) {
+    Value* left_out = nullptr;
+    {
+      const torch::jit::WithInsertPoint guard(start_);
+      left_out = call(graph, "aten::logical_not", {start_->input(1)}, start_);
+      Value* type = insert_constant(graph, std::int64_t{1});
+      for (Node* layer : layers_) {
+        layer->replaceInput(kMask, left_out);
+        layer->replaceInput(kMaskType, type);
+      }
+    }
+    for (Node* end : ends_) {
+      const torch::jit::WithInsertPoint guard(end);
+      Value* last = insert_constant(graph, std::int64_t{-1});
+      Value* rows = call(graph, "aten::unsqueeze", {left_out, last}, end);
+      replace_node(end,
+                   call(graph, "aten::masked_fill", {end->input(0), rows, end->input(1)}, end));
+    }
+    replace_node(start_, start_->input(0));
+  }
+
+ private:
+  static constexpr std::size_t kMask = 18;
+  static constexpr std::size_t kMaskType = 19;
+
+  bool follow(Value* value) {
+    for (const torch::jit::Use& use : value->uses()) {
+      Node* user = use.user;
+      if (use.offset != 0) return false;
+      if (is_op(user, {"aten::_transformer_encoder_layer_fwd"}) && is_none(user->input(kMask))) {
+        layers_.push_back(user);
+        if (!follow(user->output())) return false;
+      } else if (is_op(user, {"aten::to_padded_tensor"}) && !is_none(user->input(2))) {
+        ends_.push_back(user);
+      } else {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  static Value* call(Graph& graph, const char* kind, const std::vector<Value*>& inputs,
+                     const Node* place) {
+    Value* output = insert_call(graph, kind, inputs);
+    if (place->hasAttribute(module_attr())) {
+      output->node()->s_(module_attr(), place->s(module_attr()));
+    }
+    output->node()->setSourceRange(place->sourceRange());
+    return output;
+  }
+
+  Node* start_;
+  bool known_ = false;
+  std::vector<Node*> layers_;
+  std::vector<Node*> ends_;
+};
+
+/// Replaces nested tensors; false when one stays.
+bool pad_nested(Graph& graph, const std::vector<Node*>& nodes, bool& changed) {
+  for (Node* node : nodes) {
+    if (is_op(node, {"aten::_nested_tensor_from_mask_left_aligned"})) return false;
+    if (!is_op(node, {"aten::_nested_tensor_from_mask"})) continue;
+    Nested nested(node);
+    if (!nested.is_known()) return false;
+    nested.pad(graph);
+    changed = true;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool expand_transformer(const std::shared_ptr<Graph>& graph) {
-  const auto nodes = all_nodes(graph);
-  for (const Node* node : nodes) {
-    if (is_op(node,
-              {"aten::_nested_tensor_from_mask", "aten::_nested_tensor_from_mask_left_aligned"})) {
-      return false;
-    }
-  }
   bool changed = false;
+  if (!pad_nested(*graph, all_nodes(graph), changed)) return changed;
+  const auto nodes = all_nodes(graph);
   for (Node* node : nodes) {
     if (is_op(node,
               {"aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"})) {

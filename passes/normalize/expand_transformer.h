@@ -13,8 +13,9 @@ namespace ipex_quant::passes {
 /// node, whose weights are its inputs. The new nodes get the module paths that the slow path has
 /// (P.self_attn, P.linear1, P.linear2, P), so the sites are those of a model traced with the fast
 /// path off. Stays: attention whose attention weights are used or whose query, key and value
-/// differ; a graph with nested tensors (the encoder's padding mask); sizes or flags that are not
-/// constant.
+/// differ; sizes or flags that are not constant. A nested tensor, which the encoder makes of a
+/// padding mask, becomes the padded tensor that it came from, with that mask in each layer and
+/// zeros behind the last; one that anything else reads stays with its layers.
 ///
 /// Before:  %y : Tensor = aten::_transformer_encoder_layer_fwd[iq_module="e"](%x, ...)
 /// After:   %q : Tensor = aten::linear[iq_module="e.self_attn"](%x, %qkv_weight, %qkv_bias)

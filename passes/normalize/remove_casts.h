@@ -1,22 +1,22 @@
 /// \file
-/// Removes casts to the dtype that a tensor has.
+/// Removes casts to the dtype that their input has anyway.
 #pragma once
 
 #include "passes/pass.h"
 
 namespace ipex_quant::passes {
 
-/// Replaces `to` and `type_as` by their input where it is certainly float32 and float32 is asked
-/// for. Such a cast returns the tensor itself; libraries write it for models in half precision, and
-/// it would keep a product from the int8 kernel in front of it.
+/// Replaces aten::to and aten::type_as by their input where the graph proves that it is float32 and
+/// stays so: models written for half precision are full of such casts (around softmax and norms),
+/// which would part an op from the int8 op behind it.
 ///
-/// Stays: a cast that copies, changes the memory format or names a device.
+/// Stays: a cast whose input is not known to be float32 (a graph input may be anything), a copy, a
+/// memory format, another device than the CPU.
 ///
-/// Before:  %p : Tensor = aten::softmax(%s, %m1, %none)       After:  %p = aten::softmax(...)
-///          %f : int = prim::Constant[value=6]()                      %y = aten::matmul(%p, %v)
-///          %t : Tensor = aten::to(%p, %f, %false, %false, %none)
-///          %y : Tensor = aten::matmul(%t, %v)
-/// Needs kFrozen. Gives nothing new. Visits nested blocks.
+/// Before:  %p : Tensor = aten::softmax(%s, %dim, %none)   After:  %p : Tensor = aten::softmax(...)
+///          %c : Tensor = aten::to(%p, %float, ...)                %y : Tensor = aten::matmul(%p,
+///          %y : Tensor = aten::matmul(%c, %v)                     %v)
+/// Needs kCanonical. Gives nothing new. Visits nested blocks.
 /// Tests: tests/passes/test_normalize_remove_casts.py
 bool remove_casts(const std::shared_ptr<Graph>& graph);
 

@@ -147,7 +147,8 @@ class Planner {
   std::unordered_set<Node*> heads() const {
     std::unordered_set<Node*> heads = anchors_;
     for (Node* node : followers_) {
-      if (kernel_of(node) == Kernel::kBinary) heads.insert(node);
+      const Kernel kernel = kernel_of(node);
+      if (kernel == Kernel::kBinary || kernel == Kernel::kBatchNorm) heads.insert(node);
     }
     return heads;
   }
@@ -310,9 +311,22 @@ class Planner {
       const auto best =
           std::min_element(own.begin(), own.end(),
                            [](const Demand& a, const Demand& b) { return a.reads < b.reads; });
-      qparams = best->reads == Reads::kPartly ? covering_all(own) : *best->qparams;
+      qparams =
+          best->reads == Reads::kPartly ? covering_all(with_borrowed(own, root)) : *best->qparams;
     }
     return resolved_[root] = qparams;
+  }
+
+  /// The demands of `own`, and those of a cat or stack with the qparams of its result: where no op
+  /// saw all of the root, theirs tell of the parts that the others left out.
+  std::vector<Demand> with_borrowed(std::vector<Demand> own, Value* root) {
+    for (const Demand& demand : demands_.at(root)) {
+      if (demand.qparams || !is_demanded(demand.borrow)) continue;
+      Demand resolved = demand;
+      resolved.qparams = resolve(demand.borrow);
+      own.push_back(resolved);
+    }
+    return own;
   }
 
   static QParams covering_all(const std::vector<Demand>& demands) {
@@ -346,6 +360,9 @@ class Planner {
     for (Node* node : nodes_) {
       if (anchors_.count(node) != 0 && kernel_of(node) != Kernel::kMatmul) {
         plan.weights.emplace_back(node, params_of(node));
+      }
+      if (followers_.count(node) != 0 && kernel_of(node) == Kernel::kBatchNorm) {
+        plan.norms.push_back(node);
       }
     }
     plan.reasons = reasons_;

@@ -98,7 +98,14 @@ def test_attention_whose_weights_are_used_stays() -> None:
     assert "_native_multi_head_attention" in text
 
 
-def test_nested_tensors_stay() -> None:
-    encoder = Masked(nn.TransformerEncoder(layer(), 2), "src_key_padding_mask")
-    text, _ = normalized(encoder, torch.randn(3, 5, 16), PADDING)
-    assert "_transformer_encoder_layer_fwd" in text
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_nested_tensors_become_padded_ones(norm_first: bool) -> None:
+    """The encoder makes one of its padding mask; its result has zeros there."""
+    encoder = Masked(
+        nn.TransformerEncoder(layer(norm_first=norm_first), 2, norm=nn.LayerNorm(16)),
+        "src_key_padding_mask",
+    )
+    text, sites = normalized(encoder, torch.randn(3, 5, 16), PADDING)
+    assert "_transformer_encoder_layer_fwd" not in text
+    assert "nested" not in text
+    assert sum("/sdpa/" in site for site in sites) == 2
