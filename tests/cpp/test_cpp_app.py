@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,12 @@ def test_wrong_isa_is_a_clear_error(
     monkeypatch.setenv("IPEX_QUANT_ISA", "sse9")
     with pytest.raises(RuntimeError, match=r"unknown ISA 'sse9'; expected one of: reference"):
         cpp_app.serve(program, *saved)
+
+
+def test_threads_share_one_module(program: Path, saved: tuple[Path, Path]) -> None:
+    """Eight threads at once: each output has the same bits, and memory does not grow."""
+    seconds = float(os.environ.get("IPEX_QUANT_STRESS_SECONDS", "10"))
+    served = cpp_app.serve_at_once(program, *saved, threads=8, seconds=seconds)
+    assert served.calls > 100
+    assert served.wrong == 0
+    assert served.growth < 0.01, served
