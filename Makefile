@@ -62,7 +62,7 @@ $(VENV)/.torch:
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.torch
-	$(pip) install -q "setuptools>=77" "cmake>=3.20" ninja
+	$(pip) install -q "setuptools>=77" "cmake>=3.20" ninja "nlohmann-json>=3.10"
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.tools CMakeLists.txt setup.py pyproject.toml $(sources)

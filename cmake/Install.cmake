@@ -19,6 +19,7 @@ if(TARGET _C)
 endif()
 
 install(FILES
+  include/ipex_quant/compile.h
   include/ipex_quant/export.h
   include/ipex_quant/runtime.h
   include/ipex_quant/steady.h

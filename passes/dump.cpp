@@ -2,6 +2,8 @@
 /// Implements the debugging aids of the pass runner.
 #include "passes/dump.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -31,10 +33,14 @@ void dump_ir(const std::shared_ptr<Graph>& graph, std::size_t number, const std:
   std::array<char, 16> prefix{};
   std::snprintf(prefix.data(), prefix.size(), "%02zu-", number);
   const std::string path = dir + "/" + prefix.data() + name + ".ir";
-  std::ofstream file(path);
+  // Two processes may dump into one directory: each file is one of theirs, whole.
+  const std::string temporary = path + "." + std::to_string(::getpid()) + ".tmp";
+  std::ofstream file(temporary);
   file << canonical_text(graph);
   file.close();
-  TORCH_CHECK(file.good(), "IPEX_QUANT_DUMP_IR: cannot write ", path,
+  const bool written = file.good() && std::rename(temporary.c_str(), path.c_str()) == 0;
+  if (!written) std::remove(temporary.c_str());
+  TORCH_CHECK(written, "IPEX_QUANT_DUMP_IR: cannot write ", path,
               "; the directory must exist and be writable");
 }
 

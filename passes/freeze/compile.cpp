@@ -10,6 +10,7 @@
 
 #include "ipex_quant/steady.h"
 #include "passes/ir.h"
+#include "passes/quant/fold_factors.h"
 #include "passes/report.h"
 #include "passes/sites/assign_sites.h"
 
@@ -73,11 +74,13 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   check_sites(graph, sites);
 
   const KeptFloat kept = kept_float(graph, sites);
+  std::vector<SiteParams> fitted = sites;
+  fold_factors(graph, fitted);
 
   PassContext context;
   context.module = &module;
   context.preserved_attrs = preserved_attrs;
-  context.sites = &sites;
+  context.sites = &fitted;
   context.fusions = &fusions;
   run_pipeline(compile_passes(target), graph, context, normalized_properties());
 

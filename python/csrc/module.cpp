@@ -1,11 +1,33 @@
 // The Python module ipex_quant._C: version and ISA, and the parts bound in the other files here.
+#include <c10/util/Exception.h>
 #include <pybind11/stl.h>
+
+#include <cstring>
 
 #include "ipex_quant/runtime.h"
 #include "python/csrc/binding.h"
 
+namespace {
+
+/// A failed TORCH_CHECK becomes a QuantizationError, without the stack of C++ frames in its text.
+void translate(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const c10::Error& error) {
+    // The text may quote a damaged file, which need not be UTF-8.
+    const char* text = error.what_without_backtrace();
+    const auto message = pybind11::reinterpret_steal<pybind11::object>(
+        PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(std::strlen(text)), "replace"));
+    pybind11::set_error(pybind11::module_::import("ipex_quant.errors").attr("QuantizationError"),
+                        message);
+  }
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled part of ipex_quant; loading it registers the ipex_quant operators.";
+  pybind11::register_local_exception_translator(translate);
   ipex_quant::init();
   m.def("version", &ipex_quant::version, "Version of the compiled library.");
   m.def("built_for_torch", &ipex_quant::built_for_torch,
@@ -27,4 +49,5 @@ PYBIND11_MODULE(_C, m) {
   ipex_quant::python::bind_compile(m);
   ipex_quant::python::bind_record(m);
   ipex_quant::python::bind_passes(m);
+  ipex_quant::python::bind_quantize(m);
 }

@@ -38,6 +38,27 @@ def compile(
     preserved_attrs: list[str] = ...,
     target: Target = ...,
 ) -> tuple[Any, str]: ...
+def check_summary(summary: bytes, source: str) -> None: ...
+def check_same_sites(
+    of_model: list[str], of_summary: list[str], model: str, source: str
+) -> None: ...
+def quantize(
+    traced: Any,
+    summary: bytes,
+    source: str,
+    fusions: list[Fusion],
+    preserved_attrs: list[str],
+    target: Target,
+) -> Any: ...
+def compile_by_summary(
+    normalized: Any,
+    sites: list[str],
+    summary: bytes,
+    source: str,
+    fusions: list[Fusion],
+    preserved_attrs: list[str],
+    target: Target,
+) -> Any: ...
 def run_compile_pass(
     name: str, graph: Any, sites: list[SiteParams], fusions: list[Fusion] = ...
 ) -> bool: ...

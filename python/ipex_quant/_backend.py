@@ -80,12 +80,41 @@ def instrument(module: Any) -> Any:
     return _C.instrument(module)
 
 
-def compile_module(
-    module: Any, sites: list[Any], fusions: list, preserved: list[str], target: str
+def check_summary(summary: bytes, source: str) -> None:
+    """Raise QuantizationError unless a JSON text is a valid summary; ``source`` names it."""
+    _C.check_summary(summary, source)
+
+
+def check_same_sites(of_model: list[str], of_summary: list[str], model: str, source: str) -> None:
+    """Raise QuantizationError unless two lists of sites are the same."""
+    _C.check_same_sites(of_model, of_summary, model, source)
+
+
+def quantize(
+    traced: Any, summary: bytes, fusions: list[Any], preserved: list[str], target: str
 ) -> Any:
-    """Frozen and bound module made from a normalized one; its report rides in it."""
-    compiled, _report = _C.compile(module, sites, fusions, preserved, getattr(_C.Target, target))
-    return compiled
+    """Frozen and bound module made from a traced one; its report rides in it."""
+    made_for = getattr(_C.Target, target)
+    return _C.quantize(traced, summary, _CALIBRATION, fusions, preserved, made_for)
+
+
+def compile_by_summary(
+    normalized: Any,
+    sites: list[str],
+    summary: bytes,
+    fusions: list[Any],
+    preserved: list[str],
+    target: str,
+) -> Any:
+    """The same from a normalized module with these sites."""
+    made_for = getattr(_C.Target, target)
+    return _C.compile_by_summary(
+        normalized, sites, summary, _CALIBRATION, fusions, preserved, made_for
+    )
+
+
+#: How errors name a summary that is neither in a file nor in a trace.
+_CALIBRATION = "the calibration"
 
 
 def make_steady(module: Any) -> None:
@@ -110,40 +139,6 @@ SMALL_COPY: float = _C.small_copy
 def fusion(name: str, pattern: str, replacement: str) -> Any:
     """The C++ form of a user's fusion; its texts are parsed and checked."""
     return _C.Fusion(name, pattern, replacement)
-
-
-def site_params(entry: dict[str, Any]) -> Any:
-    """The C++ form of one site of the saved state."""
-    if entry["decision"] == "float":
-        return _C.SiteParams(site=entry["site"], int8=False, reason=entry["reason"])
-    correction = entry["bias_correction"]
-    return _C.SiteParams(
-        site=entry["site"],
-        int8=True,
-        reason=entry["reason"],
-        operands=[_operand(n, f) for n, f in entry["operands"].items() if f["kind"] != "ignored"],
-        bias_correction=None if correction is None else _floats(correction),
-    )
-
-
-def _operand(name: str, fields: dict[str, Any]) -> Any:
-    if fields["kind"] == "weight":
-        return _C.OperandParams(
-            name=name, kind="weight", scales=_floats(fields["scale"]), axis=fields["axis"]
-        )
-    factor = fields["channel_factor"]
-    static = fields["mode"] == "static"
-    return _C.OperandParams(
-        name=name,
-        scale=fields["scale"] if static else 0.0,
-        zero_point=fields["zero_point"] if static else 0,
-        mode=fields["mode"],
-        channel_factor=None if factor is None else _floats(factor),
-    )
-
-
-def _floats(values: list[float]) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32)
 
 
 def isa() -> str:

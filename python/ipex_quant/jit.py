@@ -14,7 +14,6 @@ from ipex_quant import qconfig as _qconfig
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
 from ipex_quant.fusion import Fusion
-from ipex_quant.producers import fold_factors
 
 
 def quantize(
@@ -69,42 +68,29 @@ def quantize(
         summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
     else:
         calibrated = state.read_buffer(traced)
-        if calibrated is None:
-            normalized, sites, summary = _adopt(traced, mapping, preserved)
-        else:
-            _check_observed(calibrated)
+        if calibrated is not None:
             if mapping is not None:
                 calibrated = _keep_float(calibrated, mapping, _types_of(traced))
             return from_summary(traced, calibrated, fusions, preserved, target)
-    return _compile(normalized, sites, summary, fusions, preserved, target)
+        normalized, sites, summary = _adopt(traced, mapping, preserved)
+    text, extra = state.dumps(summary), _as_cpp(fusions)
+    return wrap(_backend.compile_by_summary(normalized, sites, text, extra, preserved, target))
 
 
 def from_summary(
     traced: Any,
     summary: dict[str, Any],
     fusions: Sequence[Fusion] = (),
-    preserved: Any = (),
+    preserved: Sequence[str] = (),
     target: str = "INT8",
 ) -> Any:
     """Compile a traced module by a summary of its model, whatever it carries itself."""
-    normalized, sites = _backend.normalize(traced._c, summary["opaque"], list(preserved))
-    summary = _after_folding(summary, wrap(normalized).graph)
-    return _compile(normalized, sites, summary, fusions, list(preserved), target)
+    text, extra = state.dumps(summary), _as_cpp(fusions)
+    return wrap(_backend.quantize(traced._c, text, extra, list(preserved), target))
 
 
-def _compile(
-    normalized: Any,
-    sites: list[str],
-    summary: dict[str, Any],
-    fusions: Sequence[Fusion],
-    preserved: list[str],
-    target: str,
-) -> Any:
-    state.check_sites(sites, summary, "the traced module", "the calibration")
-    summary = fold_factors(wrap(normalized).graph, summary)
-    params = [_backend.site_params(entry) for entry in summary["sites"]]
-    extra = [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
-    return wrap(_backend.compile_module(normalized, params, extra, preserved, target))
+def _as_cpp(fusions: Sequence[Fusion]) -> list[Any]:
+    return [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
 
 
 def load(file: Any) -> Any:
@@ -175,37 +161,6 @@ def _adopt(
     types = _types_of(traced)
     summary = adopted.summarize(graph, sites, mapping, lambda path: _around(types, path))
     return normalized, sites, summary
-
-
-def _check_observed(summary: dict[str, Any]) -> None:
-    if state.changed_observers(summary):
-        raise QuantizationError(
-            "the summary inside the traced module names observers that gave none of its scales; "
-            "load it with load_qconf_summary(), calibrate, and trace the prepared model again"
-        )
-
-
-def _after_folding(summary: dict[str, Any], graph: Any) -> dict[str, Any]:
-    """The summary for weights into which normalization folded a batch norm after calibration."""
-    factors = {
-        node.s("iq_site"): node.t("iq_weight_factor")
-        for node in graph.nodes()
-        if {"iq_site", "iq_weight_factor"} <= set(node.attributeNames())
-    }
-    return {**summary, "sites": [_times(e, factors.get(e["site"])) for e in summary["sites"]]}
-
-
-def _times(entry: dict[str, Any], factor: torch.Tensor | None) -> dict[str, Any]:
-    if factor is None or entry["decision"] == "float":
-        return entry
-    weight, correction = entry["operands"]["weight"], entry["bias_correction"]
-    scale = torch.tensor(weight["scale"]) * factor.abs().float()
-    # A channel that the norm switched off is all zeros; any scale does.
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    operands = {**entry["operands"], "weight": {**weight, "scale": scale.tolist()}}
-    if correction is not None:
-        correction = (torch.tensor(correction) * factor.float()).tolist()
-    return {**entry, "operands": operands, "bias_correction": correction}
 
 
 def _keep_float(

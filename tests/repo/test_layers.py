@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CXX_LAYERS = ("kernels", "runtime", "passes", "python/csrc")  # lowest first
-PUBLIC_HEADERS = {"export.h": "kernels", "runtime.h": "runtime", "steady.h": "runtime"}
+PUBLIC_HEADERS = {
+    "compile.h": "passes",
+    "export.h": "kernels",
+    "runtime.h": "runtime",
+    "steady.h": "runtime",
+}
 SUFFIXES = {".h", ".cpp", ".inc"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 ISA_SUFFIX = re.compile(r"_(reference|avx\w*)\.cpp$")

@@ -1,0 +1,76 @@
+// Implements quantize() for the binding, and the public call of the same name for C++ programs.
+#include "passes/quantize.h"
+
+#include <ATen/core/Tensor.h>
+
+#include "ipex_quant/compile.h"
+#include "passes/quant/fold_factors.h"
+#include "passes/report.h"
+
+namespace ipex_quant {
+
+namespace passes {
+
+namespace {
+
+std::string text_of(const at::Tensor& bytes) {
+  const at::Tensor plain = bytes.cpu().contiguous();
+  return {reinterpret_cast<const char*>(plain.const_data_ptr<std::uint8_t>()),
+          static_cast<std::size_t>(plain.numel())};
+}
+
+}  // namespace
+
+const char* const kSummaryBuffer = "_ipex_quant_state";
+
+std::optional<Summary> summary_of(const torch::jit::Module& traced) {
+  if (!traced.hasattr(kSummaryBuffer)) return std::nullopt;
+  const c10::IValue value = traced.attr(kSummaryBuffer);
+  if (!value.isTensor() || value.toTensor().numel() == 0) return std::nullopt;
+  const at::Tensor& buffer = value.toTensor();
+  TORCH_CHECK(buffer.scalar_type() == at::kByte && buffer.dim() == 1, "the buffer ", kSummaryBuffer,
+              " of the traced module is corrupted: expected uint8 of one dimension, got ",
+              buffer.scalar_type(), " of ", buffer.dim());
+  return read_summary(text_of(buffer), "the summary inside the traced module");
+}
+
+Compiled quantize(const torch::jit::Module& traced, Summary summary,
+                  const std::vector<Fusion>& fusions,
+                  const std::vector<std::string>& preserved_attrs, Target target) {
+  const Normalized normalized = normalize(traced, summary.opaque, preserved_attrs);
+  follow_folded_norms(normalized.module.get_method("forward").graph(), summary.sites);
+  return compile_by_summary(normalized, summary, fusions, preserved_attrs, target);
+}
+
+Compiled compile_by_summary(const Normalized& normalized, const Summary& summary,
+                            const std::vector<Fusion>& fusions,
+                            const std::vector<std::string>& preserved_attrs, Target target) {
+  check_calibrated(summary);
+  check_same_sites(normalized.sites, keys_of(summary.sites), "the traced module",
+                   "the calibration");
+  return compile(normalized.module, summary.sites, fusions, preserved_attrs, target);
+}
+
+}  // namespace passes
+
+torch::jit::Module quantize(const torch::jit::Module& traced, const QuantizeOptions& options) {
+  auto summary = options.summary.empty()
+                     ? passes::summary_of(traced)
+                     : passes::read_summary(options.summary, "the summary given");
+  TORCH_CHECK(summary.has_value(),
+              "the traced module has no qparams: trace a model that went through prepare() and "
+              "calibration in Python, or give a summary");
+  std::vector<passes::Fusion> fusions;
+  for (const Fusion& fusion : options.fusions) {
+    fusions.push_back({fusion.name, fusion.pattern, fusion.rewrite});
+  }
+  return passes::quantize(traced, std::move(*summary), fusions, options.preserved_attrs).module;
+}
+
+std::string report(const torch::jit::Module& quantized) {
+  TORCH_CHECK(quantized.hasattr(passes::kReportAttribute),
+              "the module has no report: expected one that ipex_quant quantized");
+  return passes::text_of(quantized.attr(passes::kReportAttribute).toTensor());
+}
+
+}  // namespace ipex_quant
