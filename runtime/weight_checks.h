@@ -16,7 +16,7 @@ void check_weight(const at::Tensor& weight, int64_t dim, const char* op);
 /// \throws c10::Error unless there are 1 or `channels` of them, all finite and positive.
 at::Tensor check_weight_scale(const at::Tensor& scale, int64_t channels, const char* op);
 
-/// The bias as contiguous float32. \throws c10::Error unless it has `channels` finite elements.
+/// The bias as contiguous float32. \throws c10::Error unless it has `channels` elements.
 std::optional<at::Tensor> check_bias(const std::optional<at::Tensor>& bias, int64_t channels,
                                      const char* op);
 

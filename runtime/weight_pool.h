@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstring>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -53,8 +53,15 @@ class WeightPool {
     }
     Handle made =
         std::make_shared<const SharedWeight<Packed>>(SharedWeight<Packed>{plain, key, pack(plain)});
+    if (entries_.size() >= room_) drop_dead();
     entries_.emplace(hash, made);
     return made;
+  }
+
+  /// Weights in the pool, perhaps also some that nobody uses any more.
+  size_t size() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return entries_.size();
   }
 
  private:
@@ -62,7 +69,17 @@ class WeightPool {
     return {static_cast<const char*>(t.const_data_ptr()), t.nbytes()};
   }
 
+  /// A process that loads models one after the other keeps no trace of those that are gone. Called
+  /// when as many were added as were alive the last time, so that it costs next to nothing.
+  void drop_dead() {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      it = it->second.expired() ? entries_.erase(it) : std::next(it);
+    }
+    room_ = 2 * entries_.size() + 8;
+  }
+
   std::mutex mutex_;
+  size_t room_ = 8;
   std::unordered_multimap<size_t, std::weak_ptr<const SharedWeight<Packed>>> entries_;
 };
 
