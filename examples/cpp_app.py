@@ -1,4 +1,4 @@
-"""Builds examples/cpp against the installed package and runs it on models saved from Python."""
+"""Builds the C++ programs against the installed package and runs them on models from Python."""
 
 from __future__ import annotations
 
@@ -27,15 +27,30 @@ class Served:
     identical: bool
 
 
-def build(folder: Path = BUILD) -> Path:
-    """Configure and build the program; returns its path."""
+@dataclass
+class AtOnce:
+    """What the C++ program printed of many threads that called one module."""
+
+    calls: int
+    wrong: int
+    resident_mb_before: float
+    resident_mb_after: float
+
+    @property
+    def growth(self) -> float:
+        """How much of its memory the process gained."""
+        return self.resident_mb_after / self.resident_mb_before - 1
+
+
+def build(folder: Path = BUILD, source: str = "cpp", target: str = "serve") -> Path:
+    """Configure and build a program of examples/; returns its path."""
     beside = Path(sys.executable).parent / "cmake"
     cmake = str(beside) if beside.exists() else "cmake"
     prefixes = f"{ipex_quant.cmake_prefix_path};{torch.utils.cmake_prefix_path}"
-    configure = [cmake, f"-S{HERE / 'cpp'}", f"-B{folder}", f"-DCMAKE_PREFIX_PATH={prefixes}"]
+    configure = [cmake, f"-S{HERE / source}", f"-B{folder}", f"-DCMAKE_PREFIX_PATH={prefixes}"]
     _run([*configure, "-DCMAKE_BUILD_TYPE=Release"])
     _run([cmake, "--build", str(folder)])
-    return folder / "serve"
+    return folder / target
 
 
 def linked(program: Path) -> list[str]:
@@ -50,11 +65,7 @@ def serve(program: Path, model: Path, example: Path, runs: int = 20) -> Served:
     Raises:
         RuntimeError: the program could not load one of them; the message is the program's.
     """
-    command = [str(program), str(model), str(example), str(runs)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{program.name} exited with {done.returncode}: {done.stderr.strip()}")
-    got = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    got = output_of(program, str(model), str(example), str(runs))
     return Served(
         version=got["version"],
         isa=got["isa"],
@@ -62,6 +73,31 @@ def serve(program: Path, model: Path, example: Path, runs: int = 20) -> Served:
         steady_ms=float(got["steady_ms"]),
         identical=got["identical"] == "yes",
     )
+
+
+def serve_at_once(
+    program: Path, model: Path, example: Path, threads: int, seconds: float
+) -> AtOnce:
+    """Let many threads call a saved model at once for some seconds."""
+    got = output_of(program, str(model), str(example), "1", str(threads), str(seconds))
+    return AtOnce(
+        calls=int(got["calls"]),
+        wrong=int(got["wrong"]),
+        resident_mb_before=float(got["resident_mb_before"]),
+        resident_mb_after=float(got["resident_mb_after"]),
+    )
+
+
+def output_of(program: Path, *arguments: str) -> dict[str, str]:
+    """What a program printed: a name and a value on each line.
+
+    Raises:
+        RuntimeError: it could not do its work; the message is the program's.
+    """
+    done = subprocess.run([str(program), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{program.name} exited with {done.returncode}: {done.stderr.strip()}")
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
 def _run(command: list[str]) -> str:

@@ -79,3 +79,11 @@ def test_wrong_isa_is_a_clear_error(
     monkeypatch.setenv("IPEX_QUANT_ISA", "sse9")
     with pytest.raises(RuntimeError, match=r"unknown ISA 'sse9'; expected one of: reference"):
         cpp_app.serve(program, *saved)
+
+
+def test_threads_share_one_module(program: Path, saved: tuple[Path, Path]) -> None:
+    """Eight threads at once: each output has the same bits, and memory does not grow."""
+    served = cpp_app.serve_at_once(program, *saved, threads=8, seconds=10)
+    assert served.calls > 100
+    assert served.wrong == 0
+    assert served.growth < 0.01, served
