@@ -1,0 +1,114 @@
+"""A compilation that fails leaves the module that it was given, and the files, as they were."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import ipex_quant
+from ipex_quant import QuantizationError, state
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def traced() -> Any:
+    torch.manual_seed(0)
+    x = torch.randn(4, 16)
+    model = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(32), nn.ReLU(), nn.Linear(32, 4)).eval()
+    prepared = ipex_quant.prepare(model, ipex_quant.default_static_qconfig, x)
+    with torch.no_grad():
+        prepared(x)
+        return torch.jit.trace(prepared, x)
+
+
+def everything(module: Any) -> tuple[str, list[torch.Tensor]]:
+    """The graphs and tensors of a module."""
+    graphs = [m.forward.graph for _, m in module.named_modules() if hasattr(m, "forward")]
+    return "\n".join(map(str, graphs)), [t.clone() for t in module.state_dict().values()]
+
+
+def assert_unchanged(module: Any, before: tuple[str, list[torch.Tensor]]) -> None:
+    text, tensors = everything(module)
+    assert text == before[0]
+    assert all(torch.equal(a, b) for a, b in zip(tensors, before[1], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("scale", [0.1] * 7, "pass 'insert-quant-dequant': .*scale"),
+        ("axis", 1, "pass 'insert-quant-dequant': .*axis"),
+    ],
+)
+def test_an_error_in_a_pass(traced: Any, field: str, value: Any, message: str) -> None:
+    """Here of the first pass of the back half, on the last linear layer."""
+    before, x = everything(traced), torch.randn(4, 16)
+    expected = ipex_quant.jit.quantize(traced)(x)
+    summary = state.read_buffer(traced)
+    assert summary is not None
+    wrong = json.loads(json.dumps(summary))
+    wrong["sites"][-1]["operands"]["weight"][field] = value
+    with pytest.raises(QuantizationError, match=message):
+        ipex_quant.jit.from_summary(traced, wrong)
+    assert_unchanged(traced, before)
+    assert torch.equal(ipex_quant.jit.quantize(traced)(x), expected)
+
+
+def test_memory_that_runs_out_while_packing(tmp_path: Path) -> None:
+    """The address space is limited for one call; without the limit the module compiles."""
+    script = """
+        import json, resource, sys, torch
+        import ipex_quant
+        from torch import nn
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        x = torch.randn(2, 2048)
+        model = nn.Sequential(*[nn.Linear(2048, 2048) for _ in range(4)]).eval()
+        prepared = ipex_quant.prepare(model, ipex_quant.default_static_qconfig, x)
+        with torch.no_grad():
+            prepared(x)
+            traced = torch.jit.trace(prepared, x)
+        before = [t.clone() for t in traced.state_dict().values()]
+        graph = str(traced.inlined_graph)
+        saved = sys.argv[1]
+        prepared.save_qconf_summary(saved)
+        text = open(saved).read()
+
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        failures = 0
+        for more in range(0, 160, 8):  # MB: it runs out at one place after the other
+            resource.setrlimit(resource.RLIMIT_AS, (used + (more << 20), resource.RLIM_INFINITY))
+            try:
+                ipex_quant.jit.quantize(traced)
+            except (RuntimeError, MemoryError) as error:
+                failures += 1
+            finally:
+                resource.setrlimit(
+                    resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+                )
+            assert str(traced.inlined_graph) == graph
+            now = traced.state_dict().values()
+            assert all(torch.equal(a, b) for a, b in zip(now, before))
+        assert failures > 3, failures
+        assert open(saved).read() == text
+        quantized = ipex_quant.jit.quantize(traced)
+        assert (quantized(x) - model(x)).abs().max() < 0.1
+        print("unchanged")
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), str(tmp_path / "a.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "unchanged", done.stderr[-3000:]
