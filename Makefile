@@ -9,7 +9,7 @@ sources := $(shell find kernels runtime passes include cmake python/csrc -type f
 cxx_files := $(filter %.h %.cpp,$(sources)) $(shell find tests examples -name '*.cpp' -o -name '*.h')
 python_files := setup.py python tests examples bench
 
-.PHONY: help demo test quick lint format cpp-example bench peers sanitize build clean
+.PHONY: help demo test quick lint format cpp-example bench peers sanitize fuzz stress build clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,12 @@ cpp-example: $(VENV)/.package ## save a model from Python, run it from C++, comp
 
 sanitize: $(VENV)/.package ## run the kernel tests under AddressSanitizer and UBSan
 	$(py) tests/sanitize.py
+
+fuzz: $(VENV)/.package ## fuzz the readers of saved text for a minute each; needs clang
+	$(py) tests/fuzz.py
+
+stress: $(VENV)/.package ## call one module from eight threads for a minute, in Python and in C++
+	IPEX_QUANT_STRESS_SECONDS=60 $(py) -m pytest -m "" tests/e2e/test_at_once.py tests/cpp/test_cpp_app.py -k "threads"
 
 bench: $(VENV)/.package $(VENV)/.data ## time the kernels one by one, and whole models beside the peers
 	$(py) -m bench.kernels

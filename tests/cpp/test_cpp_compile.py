@@ -1,0 +1,95 @@
+"""A C++ program quantizes a calibrated trace to the bits of Python, with a fusion of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cpp_app
+import ipex_quant
+from ipex_quant import state
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+
+class Model(nn.Module):
+    """Has a batch norm to fold, and what the program's fusion looks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+        return y * y.abs()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cpp_app.build(tmp_path_factory.mktemp("compile"), "cpp_compile", "compile")
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace, and beside it example.pt with what Python's quantized module gives."""
+    folder = tmp_path_factory.mktemp("trace")
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 16, 16)
+    model = Model()
+    model(torch.randn(8, 3, 16, 16))  # gives the norm statistics
+    prepared = ipex_quant.prepare(model.eval(), ipex_quant.default_static_qconfig, x)
+    with torch.no_grad():
+        prepared(x)
+        module = torch.jit.trace(prepared, x)
+        expected = ipex_quant.jit.quantize(module)(x)
+    module.save(str(folder / "traced.pt"))
+    torch.save(((x,), expected), folder / "example.pt")
+    return folder / "traced.pt"
+
+
+def test_same_bits_as_python(program: Path, traced: Path, tmp_path: Path) -> None:
+    got = cpp_app.output_of(
+        program, str(traced), str(traced.with_name("example.pt")), str(tmp_path / "q.pt")
+    )
+    assert got["identical"] == "yes"
+    assert got["fused"] == "1"
+    became = {row["op"]: row["became"] for row in json.loads(got["report"])["ops"]}
+    assert became["aten::linear"] == became["aten::_convolution"] == "int8"
+    assert became["aten::batch_norm"] == "removed"
+
+
+def test_what_it_saved_needs_its_operator(program: Path, traced: Path, tmp_path: Path) -> None:
+    """The file holds the call of the program's own operator, which Python has not got."""
+    saved = tmp_path / "q.pt"
+    cpp_app.output_of(program, str(traced), str(traced.with_name("example.pt")), str(saved))
+    with pytest.raises(RuntimeError, match="example::signed_square"):
+        torch.jit.load(str(saved))
+
+
+def test_no_python_is_linked(program: Path) -> None:
+    names = cpp_app.linked(program)
+    assert any(name.startswith("libipex_quant_passes") for name in names)
+    assert not [name for name in names if name.startswith(("libpython", "libtorch_python"))]
+
+
+def test_a_trace_without_summary_is_a_clear_error(
+    program: Path, traced: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.pt"
+    torch.jit.trace(Model().eval(), torch.randn(1, 3, 16, 16)).save(str(bare))
+    with pytest.raises(RuntimeError, match="the traced module has no qparams"):
+        cpp_app.output_of(program, str(bare), str(traced.with_name("example.pt")), "unused")
+
+
+def test_a_corrupted_summary_is_a_clear_error(program: Path, traced: Path, tmp_path: Path) -> None:
+    module, broken = torch.jit.load(str(traced)), tmp_path / "broken.pt"
+    getattr(module, state.BUFFER)[5:9] = 0
+    module.save(str(broken))
+    with pytest.raises(RuntimeError, match="summary inside the traced module is corrupted"):
+        cpp_app.output_of(program, str(broken), str(traced.with_name("example.pt")), "unused")
