@@ -12,8 +12,10 @@
 #include "passes/dump.h"
 #include "passes/freeze/bind.h"
 #include "passes/freeze/use_bfloat16.h"
+#include "passes/fusion/apply_fusions.h"
 #include "passes/fusion/fuse.h"
 #include "passes/fusion/fuse_norms.h"
+#include "passes/fusion/merge_linears.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
 #include "passes/normalize/adopt_quantization.h"
@@ -62,10 +64,12 @@ const std::vector<Pass> kPipeline = {
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
     {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
+    {"apply-fusions",            apply_fusions,                     kCanonical | kSites,        kNone},
     {"insert-quant-dequant",     insert_quant_dequant,              kCanonical | kSites,        kQuantized},
     {"split-shared-dequantize",  plain<split_shared_dequantize>,    kFunctional,                kUniqueDequantize},
     {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
     {"fuse",                     fuse,                              kPropagated,                kFused},
+    {"merge-linears",            plain<merge_linears>,              kFused,                     kNone},
     {"fuse-norms",               plain<fuse_norms>,                 kFused,                     kNone},
     {"bind",                     plain<bind>,                       kFused,                     kBound},
     {"use-bfloat16",             plain<use_bfloat16>,               kBound,                     kNone},
@@ -74,7 +78,7 @@ const std::vector<Pass> kPipeline = {
 // clang-format on
 
 /// The first row of compile.
-const char* const kFirstOfCompile = "insert-quant-dequant";
+const char* const kFirstOfCompile = "apply-fusions";
 /// The last rows, which only some targets take.
 const char* const kBfloat16 = "use-bfloat16";
 const char* const kPortable = "write-portable";
@@ -135,7 +139,7 @@ std::vector<Pass> normalize_passes() {
 }
 
 std::vector<Pass> compile_passes(Target target) {
-  if (target == Target::kPortable) return {find_pass(kFirstOfCompile), find_pass(kPortable)};
+  if (target == Target::kPortable) return {find_pass("insert-quant-dequant"), find_pass(kPortable)};
   const auto& rows = pipeline();
   const char* end = target == Target::kBfloat16 ? kPortable : kBfloat16;
   return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)),
