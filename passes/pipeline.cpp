@@ -12,10 +12,12 @@
 #include "passes/dump.h"
 #include "passes/freeze/bind.h"
 #include "passes/freeze/use_bfloat16.h"
+#include "passes/fusion/apply_fusions.h"
 #include "passes/fusion/fuse.h"
 #include "passes/fusion/fuse_attention.h"
 #include "passes/fusion/fuse_cells.h"
 #include "passes/fusion/fuse_norms.h"
+#include "passes/fusion/merge_linears.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
 #include "passes/normalize/adopt_quantization.h"
@@ -70,11 +72,13 @@ const std::vector<Pass> kPipeline = {
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
     {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
+    {"apply-fusions",            apply_fusions,                     kCanonical | kSites,        kNone},
     {"fuse-cells",               fuse_cells,                        kFunctional | kSites,       kNone},
     {"insert-quant-dequant",     insert_quant_dequant,              kCanonical | kSites,        kQuantized},
     {"split-shared-dequantize",  plain<split_shared_dequantize>,    kFunctional,                kUniqueDequantize},
     {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
     {"fuse",                     fuse,                              kPropagated,                kFused},
+    {"merge-linears",            plain<merge_linears>,              kFused,                     kNone},
     {"fuse-norms",               plain<fuse_norms>,                 kFused,                     kNone},
     {"fuse-attention",           plain<fuse_attention>,             kFused,                     kNone},
     {"bind",                     plain<bind>,                       kFused,                     kBound},
@@ -84,7 +88,7 @@ const std::vector<Pass> kPipeline = {
 // clang-format on
 
 /// The first row of compile.
-const char* const kFirstOfCompile = "fuse-cells";
+const char* const kFirstOfCompile = "apply-fusions";
 /// The row that a portable graph needs alone.
 const char* const kInsert = "insert-quant-dequant";
 /// The last rows, which only some targets take.

@@ -9,7 +9,7 @@ namespace ipex_quant::passes {
 /// All passes in order; the names are unique.
 const std::vector<Pass>& pipeline();
 
-/// Rows of normalize: all before insert-quant-dequant.
+/// Rows of normalize: all before apply-fusions.
 std::vector<Pass> normalize_passes();
 /// What compile makes of a normalized graph.
 enum class Target {
@@ -17,7 +17,7 @@ enum class Target {
   kBfloat16,  ///< int8 operators; what stays float runs in bfloat16
   kPortable,  ///< operators of torch alone, with the numbers of int8
 };
-/// Rows of compile: insert-quant-dequant, and those after it that the target takes.
+/// Rows of compile: apply-fusions, and those after it that the target takes.
 std::vector<Pass> compile_passes(Target target = Target::kInt8);
 
 /// Row of the given name; an unknown name is an error that lists the names.

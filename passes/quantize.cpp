@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "ipex_quant/compile.h"
+#include "passes/fusion/fusion.h"
 #include "passes/quant/fold_factors.h"
 #include "passes/report.h"
 
@@ -62,7 +63,10 @@ torch::jit::Module quantize(const torch::jit::Module& traced, const QuantizeOpti
               "calibration in Python, or give a summary");
   std::vector<passes::Fusion> fusions;
   for (const Fusion& fusion : options.fusions) {
-    fusions.push_back({fusion.name, fusion.pattern, fusion.rewrite});
+    const auto on = fusion.on == FusionOn::kInt8 ? passes::On::kInt8 : passes::On::kFloat;
+    fusions.push_back(passes::rewrite_fusion(
+        fusion.name, passes::parse_fusion_ir(fusion.name, "pattern", fusion.pattern),
+        passes::parse_fusion_ir(fusion.name, "rewrite", fusion.rewrite), on, {}));
   }
   return passes::quantize(traced, std::move(*summary), fusions, options.preserved_attrs).module;
 }

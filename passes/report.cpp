@@ -9,6 +9,7 @@
 
 #include "passes/freeze/use_bfloat16.h"
 #include "passes/fusion/fuse_attention.h"
+#include "passes/fusion/outline.h"
 #include "passes/integers.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
@@ -145,6 +146,19 @@ Entry attention_entry(const Node* node, std::int64_t id) {
   return entry;
 }
 
+/// The node of a user's rewrite reads int8 data, or its result is read as such.
+bool touches_int8(const Node* node, const Int8Values& int8) {
+  for (const Value* input : node->inputs()) {
+    if (int8.has(input)) return true;
+  }
+  for (const Value* output : node->outputs()) {
+    for (const torch::jit::Use& use : output->uses()) {
+      if (is_op(use.user, {"ipex_quant::dequantize"})) return true;
+    }
+  }
+  return false;
+}
+
 Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
   if (is_op(node,
@@ -152,6 +166,14 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
     entry.became = Became::kFloat;
     entry.kernel = node->kind().toQualString();
     entry.reason = "it has float32 arithmetic only; this operator also quantizes its result";
+    return entry;
+  }
+  if (node->hasAttribute(fusion_attr())) {
+    entry.became = touches_int8(node, int8) ? Became::kInt8 : Became::kFloat;
+    entry.kernel = node->kind().toQualString();
+    if (entry.became == Became::kFloat) {
+      entry.reason = "fusion '" + node->s(fusion_attr()) + "' made it " + entry.kernel;
+    }
     return entry;
   }
   if (is_ours(node)) {
@@ -245,7 +267,7 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 }
 
 std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
-                        const KeptFloat& kept) {
+                        const KeptFloat& kept, const FusionLog& fusions) {
   std::map<std::int64_t, Entry> entries;
   const Int8Values int8(graph);
   Integers integers;
@@ -272,6 +294,14 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
          << ",\"became\":" << quoted(name_of(entry.became))
          << ",\"kernel\":" << quoted(entry.kernel) << ",\"epilogue\":" << quoted(entry.epilogue)
          << ",\"reason\":" << quoted(entry.reason) << "}";
+  }
+  json << "],\"fusions\":[";
+  for (std::size_t i = 0; i < fusions.outcomes.size(); ++i) {
+    const FusionOutcome& outcome = fusions.outcomes[i];
+    json << (i == 0 ? "" : ",") << "{\"name\":" << quoted(outcome.fusion) << ",\"ops\":[";
+    for (std::size_t k = 0; k < outcome.ids.size(); ++k)
+      json << (k == 0 ? "" : ",") << outcome.ids[k];
+    json << "],\"refusal\":" << quoted(outcome.refusal) << "}";
   }
   json << "]}";
   return json.str();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "passes/fusion/fusion_log.h"
 #include "passes/pass.h"
 #include "passes/quant/site_params.h"
 #include "passes/sites/assign_sites.h"
@@ -26,14 +27,18 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 
 /// The report as JSON:
 ///   {"version":1,"ops":[{"module":"fc","op":"aten::linear","index":0,"became":"int8",
-///                        "kernel":"ipex_quant::linear","epilogue":"relu","reason":""}, ...]}
+///                        "kernel":"ipex_quant::linear","epilogue":"relu","reason":""}, ...],
+///    "fusions":[{"name":"mine","ops":[0,1],"refusal":""}, ...]}
 /// `graph` is the bound graph whose nodes still carry iq_ids, `ops` the original ops.
 ///   int8          an int8 kernel computes it, alone or as a part of its epilogue
 ///   pass_through  it moves int8 data
 ///   removed       nothing is left of it (dropout, a folded batch_norm, dead code)
+/// `fusions` has one entry per match of a user's fusion: indices of the matched ops (none: nothing
+/// matched) and why it was left as it was. An op that a rewrite of the user computes is int8 when
+/// it reads or makes int8 data, else float, and `kernel` is the user's operator.
 ///   float         runs in float, for `reason`; `kernel` is empty, or names the kernel in whose
 ///                 epilogue it is a float32 step, or that reads operands which are int8 anyway
 std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
-                        const KeptFloat& kept);
+                        const KeptFloat& kept, const FusionLog& fusions);
 
 }  // namespace ipex_quant::passes

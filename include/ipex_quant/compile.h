@@ -13,12 +13,19 @@
 
 namespace ipex_quant {
 
+/// What a fusion's pattern is looked for in.
+enum class FusionOn {
+  kFloat,  ///< the normalized graph, before anything is quantized
+  kInt8,   ///< the graph with its ipex_quant::quantize and dequantize nodes
+};
+
 /// A rewrite of the graph. Pattern and rewrite are IR texts with the same inputs and outputs, in
 /// the same order, as docs/adding-a-fusion.md describes them.
 struct Fusion {
   std::string name;
   std::string pattern;
   std::string rewrite;
+  FusionOn on = FusionOn::kFloat;
 };
 
 struct QuantizeOptions {

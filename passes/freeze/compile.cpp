@@ -67,7 +67,10 @@ at::Tensor bytes(const std::string& text) {
 Compiled compile(const torch::jit::Module& normalized, const std::vector<SiteParams>& sites,
                  const std::vector<Fusion>& fusions,
                  const std::vector<std::string>& preserved_attrs, Target target) {
-  for (const Fusion& fusion : fusions) check_fusion(fusion);
+  check_names(fusions);
+  FusionLog fusion_log;
+  std::vector<Fusion> logged = fusions;
+  for (Fusion& fusion : logged) fusion.log = &fusion_log;
   const std::vector<OriginalOp> ops = original_ops(normalized);
   torch::jit::Module module = normalized.clone();
   const auto graph = module.get_method("forward").graph();
@@ -81,10 +84,10 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   context.module = &module;
   context.preserved_attrs = preserved_attrs;
   context.sites = &fitted;
-  context.fusions = &fusions;
+  context.fusions = &logged;
   run_pipeline(compile_passes(target), graph, context, normalized_properties());
 
-  Compiled compiled{module, report_json(graph, ops, kept)};
+  Compiled compiled{module, report_json(graph, ops, kept, fusion_log)};
   strip_attributes(graph);
   if (module.hasattr(kOriginalOpsAttribute))
     module.type()->unsafeRemoveAttribute(kOriginalOpsAttribute);

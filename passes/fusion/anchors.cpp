@@ -273,19 +273,20 @@ struct Row {
   bool needs_quantize;  ///< the kernel has no float result
   bool reads_weight;    ///< an operand is a weight behind dequantize_weight
   Emit emit;
+  const char* becomes;  ///< the operators, for docs
 };
 
 // clang-format off
 constexpr Row kRows[] = {
-    {Kernel::kConv,         false, true,  emit_conv},
-    {Kernel::kLinear,       false, true,  emit_linear},
-    {Kernel::kMatmul,       false, false, emit_matmul},
-    {Kernel::kRecurrent,    false, true,  emit_recurrent},
-    {Kernel::kEmbedding,    false, true,  emit_embedding},
-    {Kernel::kEmbeddingBag, false, true,  emit_embedding_bag},
-    {Kernel::kBinary,       false, false, emit_binary},
-    {Kernel::kCat,          true,  false, emit_cat},
-    {Kernel::kPool,         true,  false, emit_pool},
+    {Kernel::kConv,         false, true,  emit_conv,          "conv"},
+    {Kernel::kLinear,       false, true,  emit_linear,        "linear, linear_dynamic"},
+    {Kernel::kMatmul,       false, false, emit_matmul,        "matmul"},
+    {Kernel::kRecurrent,    false, true,  emit_recurrent,     "lstm, gru"},
+    {Kernel::kEmbedding,    false, true,  emit_embedding,     "embedding"},
+    {Kernel::kEmbeddingBag, false, true,  emit_embedding_bag, "embedding_bag"},
+    {Kernel::kBinary,       false, false, emit_binary,        "binary"},
+    {Kernel::kCat,          true,  false, emit_cat,           "cat"},
+    {Kernel::kPool,         true,  false, emit_pool,          "avg_pool, adaptive_avg_pool, mean"},
 };
 // clang-format on
 
@@ -352,6 +353,12 @@ Fused emit_anchor(Graph& graph, Node* node, const std::string& epilogue,
   const Fused fused = row_of(node)->emit({graph, node, epilogue, others, quantize});
   inherit(fused.output->node(), {node});
   return fused;
+}
+
+std::vector<AnchorRow> anchor_rows() {
+  std::vector<AnchorRow> rows;
+  for (const Row& row : kRows) rows.push_back({row.kernel, row.needs_quantize, row.becomes});
+  return rows;
 }
 
 bool needs_quantize(const Node* node) {

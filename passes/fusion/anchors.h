@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "passes/pass.h"
+#include "passes/quant/capability.h"
 
 namespace ipex_quant::passes {
 
@@ -22,6 +23,14 @@ std::string refuse_anchor(Node* node);
 /// `others` the tensors it reads, `quantize` the quantize that ends it or nullptr.
 Fused emit_anchor(Graph& graph, Node* node, const std::string& epilogue,
                   const std::vector<Value*>& others, const Node* quantize);
+
+/// A row, as docs show it.
+struct AnchorRow {
+  Kernel kernel;
+  bool needs_quantize;
+  const char* becomes;  ///< names of the operators
+};
+std::vector<AnchorRow> anchor_rows();
 
 /// True for ops that exist in int8 only: they need a quantize behind them (cat, pools).
 bool needs_quantize(const Node* node);

@@ -6,8 +6,8 @@
 
 namespace ipex_quant::passes {
 
-/// Applies the user's fusions, then fuses each anchor (anchors.cpp) that reads int8 with the
-/// post-ops behind it (post_ops.cpp) and the quantize that ends them.
+/// Applies the user's fusions on int8 tensors, then fuses each anchor (anchors.cpp) that reads int8
+/// with the post-ops behind it (post_ops.cpp), the quantize that ends them and a table behind that.
 ///
 /// Before:  %d = dequantize(%q, %s, %z)       After:  %p = ipex_quant::linear_prepack(%w8, %ws, %b,
 ///          %w = dequantize_weight(%w8, ...)                   %s, %z, "gelu|quantize(0.1,12)")
@@ -15,8 +15,10 @@ namespace ipex_quant::passes {
 ///          %g = aten::gelu(%y)
 ///          %r = quantize(%g, 0.1, 12)
 /// Without a quantize behind it the int8 op gives float. Tensors read by post-ops go into the list.
-/// Needs kPropagated, `context.fusions` (may be null). Gives kFused. Visits nested blocks.
-/// Tests: tests/passes/test_fuse.py
+/// A lut that alone reads %r becomes the step "table(...)". Functions of the user that found no
+/// place (outline.h) become their ops again, with the reason on them. Needs kPropagated,
+/// `context.fusions` (may be null). Gives kFused. Visits nested blocks. Tests:
+/// tests/passes/test_fuse.py
 bool fuse(const std::shared_ptr<Graph>& graph, PassContext& context);
 
 }  // namespace ipex_quant::passes

@@ -47,6 +47,7 @@ bool yields_float(const Node* node) {
                                                          "aten::upsample_bilinear2d",
                                                          "ipex_quant::dequantize",
                                                          "ipex_quant::attention",
+                                                         "ipex_quant::function",
                                                          "ipex_quant::conv",
                                                          "ipex_quant::linear",
                                                          "ipex_quant::matmul",

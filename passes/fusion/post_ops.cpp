@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <sstream>
 
 #include "passes/fusion/known_float.h"
+#include "passes/fusion/outline.h"
 #include "passes/ir.h"
 
 namespace ipex_quant::passes {
@@ -210,39 +212,63 @@ std::optional<PostOp> where_row(const Match& m) {
 
 std::optional<PostOp> neg_row(const Match&) { return steps({"mul(-1)"}); }
 
+/// A function of the user that stands for steps.
+std::optional<PostOp> function_row(const Match& m) {
+  if (!m.node->hasAttribute(steps_attr())) return std::nullopt;  // it becomes a table
+  PostOp post_op;
+  if (m.input_count() > 1) {
+    const auto read = tensor_step(m, PostOp::Reads::kAddend, false, false);
+    if (!read || !result_is_first(m)) return std::nullopt;
+    post_op.other = read->other;
+  }
+  std::vector<std::string>* steps = &post_op.before;
+  std::istringstream text(m.node->s(steps_attr()));
+  for (std::string step; std::getline(text, step, '|');) {
+    if (step == "add_f32" || step == "mul_f32") {
+      post_op.reads = step == "add_f32" ? PostOp::Reads::kAddend : PostOp::Reads::kFactor;
+      steps = &post_op.after;
+    } else {
+      steps->push_back(step);
+    }
+  }
+  return post_op;
+}
+
 struct Row {
   const char* op;
   const char* step;                             ///< an op without arguments
   std::optional<PostOp> (*make)(const Match&);  ///< one with arguments
+  const char* shown;                            ///< the steps of `make`, for docs
 };
 
-// Left out: prelu (its slope per channel has no step yet), softplus, pow, abs, sqrt (rare after an
-// anchor; they run as a table when both sides are int8), softmax and norms (not elementwise).
+// Left out: prelu (its slope per channel has no step yet); softplus, selu and others of no step
+// (they become a table behind quantize, see fuse.h); softmax and norms (not elementwise).
 // clang-format off
 constexpr Row kRows[] = {
-    {"aten::relu",        "relu",        nullptr},
-    {"aten::relu6",       nullptr,       relu6_row},
-    {"aten::hardtanh",    nullptr,       hardtanh_row},
-    {"aten::clamp",       nullptr,       clamp_row},
-    {"aten::clamp_min",   nullptr,       clamp_min_row},
-    {"aten::clamp_max",   nullptr,       clamp_max_row},
-    {"aten::sigmoid",     "sigmoid",     nullptr},
-    {"aten::tanh",        "tanh",        nullptr},
-    {"aten::gelu",        nullptr,       gelu_row},
-    {"aten::silu",        "silu",        nullptr},
-    {"aten::hardswish",   "hardswish",   nullptr},
-    {"aten::hardsigmoid", "hardsigmoid", nullptr},
-    {"aten::leaky_relu",  nullptr,       leaky_relu_row},
-    {"aten::elu",         nullptr,       elu_row},
-    {"aten::mish",        "mish",        nullptr},
-    {"aten::neg",         nullptr,       neg_row},
-    {"aten::add",         nullptr,       add_row},
-    {"aten::sub",         nullptr,       sub_row},
-    {"aten::rsub",        nullptr,       rsub_row},
-    {"aten::mul",         nullptr,       mul_row},
-    {"aten::div",         nullptr,       div_row},
-    {"aten::masked_fill", nullptr,       masked_fill_row},
-    {"aten::where",       nullptr,       where_row},
+    {"aten::relu",           "relu",        nullptr,        nullptr},
+    {"aten::relu6",          nullptr,       relu6_row,      "clamp(0,6)"},
+    {"aten::hardtanh",       nullptr,       hardtanh_row,   "clamp(low,high)"},
+    {"aten::clamp",          nullptr,       clamp_row,      "clamp(low,high)"},
+    {"aten::clamp_min",      nullptr,       clamp_min_row,  "clamp(low,inf)"},
+    {"aten::clamp_max",      nullptr,       clamp_max_row,  "clamp(-inf,high)"},
+    {"aten::sigmoid",        "sigmoid",     nullptr,        nullptr},
+    {"aten::tanh",           "tanh",        nullptr,        nullptr},
+    {"aten::gelu",           nullptr,       gelu_row,       "gelu or gelu_tanh"},
+    {"aten::silu",           "silu",        nullptr,        nullptr},
+    {"aten::hardswish",      "hardswish",   nullptr,        nullptr},
+    {"aten::hardsigmoid",    "hardsigmoid", nullptr,        nullptr},
+    {"aten::leaky_relu",     nullptr,       leaky_relu_row, "leaky_relu(slope)"},
+    {"aten::elu",            nullptr,       elu_row,        "elu(alpha)"},
+    {"aten::mish",           "mish",        nullptr,        nullptr},
+    {"aten::neg",            nullptr,       neg_row,        "mul(-1)"},
+    {"aten::add",            nullptr,       add_row,        "add(number), add_u8 or add_f32"},
+    {"aten::sub",            nullptr,       sub_row,        "add(-number), or mul(-1) around add_u8 or add_f32"},
+    {"aten::rsub",           nullptr,       rsub_row,       "mul(-alpha)|add(number)"},
+    {"aten::mul",            nullptr,       mul_row,        "mul(number), mul_u8 or mul_f32"},
+    {"aten::div",            nullptr,       div_row,        "mul(1/number)"},
+    {"aten::masked_fill",    nullptr,       masked_fill_row, "masked_fill(number)"},
+    {"aten::where",          nullptr,       where_row,      "where(number) or masked_fill(number)"},
+    {"ipex_quant::function", nullptr,       function_row,   "the steps of the user"},
 };
 // clang-format on
 
@@ -291,16 +317,26 @@ std::string quantize_step(double scale, std::int64_t zero_point) {
   return "quantize(" + print(scale) + "," + std::to_string(zero_point) + ")";
 }
 
+std::string table_step(const at::Tensor& table) {
+  static const char* const kDigits = "0123456789abcdef";
+  std::string digits;
+  for (std::int64_t i = 0; i < table.numel(); ++i) {
+    const auto byte = table.const_data_ptr<std::uint8_t>()[i];
+    digits += {kDigits[byte / 16], kDigits[byte % 16]};
+  }
+  return "table(" + digits + ")";
+}
+
 std::string epilogue_text(const std::vector<std::string>& texts) {
   std::string joined;
   for (const std::string& text : texts) joined += (joined.empty() ? "" : "|") + text;
   return joined;
 }
 
-std::vector<std::string> post_op_names() {
-  std::vector<std::string> names;
-  for (const Row& row : kRows) names.emplace_back(row.op);
-  return names;
+std::vector<std::pair<std::string, std::string>> post_op_rows() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const Row& row : kRows) rows.emplace_back(row.op, row.step ? row.step : row.shown);
+  return rows;
 }
 
 }  // namespace ipex_quant::passes

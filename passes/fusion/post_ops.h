@@ -37,10 +37,12 @@ void append_steps(const PostOp& post_op, const Node* node, std::vector<std::stri
 
 /// "quantize(0.5,128)"
 std::string quantize_step(double scale, std::int64_t zero_point);
+/// "table(00ff...)" of a contiguous uint8 [256].
+std::string table_step(const at::Tensor& table);
 /// Steps joined by "|".
 std::string epilogue_text(const std::vector<std::string>& steps);
 
-/// Names of all ops that some row takes, for docs and tests.
-std::vector<std::string> post_op_names();
+/// All rows: the op, and the steps that it becomes. For docs and tests.
+std::vector<std::pair<std::string, std::string>> post_op_rows();
 
 }  // namespace ipex_quant::passes

@@ -1,6 +1,7 @@
 // The limits of each int8 kernel, as questions about a node's arguments.
 #include "passes/quant/capability.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 
@@ -36,7 +37,10 @@ const std::unordered_map<std::string, Kernel>& kernels() {
       {"aten::gelu", Kernel::kUnary},             {"aten::silu", Kernel::kUnary},
       {"aten::hardswish", Kernel::kUnary},        {"aten::hardsigmoid", Kernel::kUnary},
       {"aten::leaky_relu", Kernel::kUnary},       {"aten::elu", Kernel::kUnary},
-      {"aten::mish", Kernel::kUnary},
+      {"aten::mish", Kernel::kUnary},             {"aten::softplus", Kernel::kUnary},
+      {"aten::log_sigmoid", Kernel::kUnary},      {"aten::selu", Kernel::kUnary},
+      {"aten::celu", Kernel::kUnary},
+      {"ipex_quant::function", Kernel::kUnary},
       {"aten::batch_norm", Kernel::kBatchNorm},
   };
   // clang-format on
@@ -196,7 +200,17 @@ Kernel kernel_of(const Node* node) {
     return Kernel::kBinary;
   }
   const auto found = kernels().find(node->kind().toQualString());
-  return found == kernels().end() ? Kernel::kNone : found->second;
+  if (found == kernels().end()) return Kernel::kNone;
+  const bool of_two = is_op(node, {"ipex_quant::function"}) && node->inputs().size() > 1;
+  return of_two ? Kernel::kNone : found->second;
+}
+
+std::vector<std::pair<std::string, Kernel>> kernel_ops() {
+  std::vector<std::pair<std::string, Kernel>> ops(kernels().begin(), kernels().end());
+  for (const char* op : {"aten::add", "aten::sub", "aten::mul"})
+    ops.emplace_back(op, Kernel::kBinary);
+  std::sort(ops.begin(), ops.end());
+  return ops;
 }
 
 bool is_anchor(Kernel kernel) {
@@ -256,6 +270,7 @@ std::vector<Operand> activations_of(Node* node) {
   case Kernel::kBatchNorm:
     return {{node, 0, {"input"}}};
   case Kernel::kUnary:
+    if (!role_of(node).empty()) return {{node, 0, {role_of(node)}}};
     return {{node, 0, {"input", "a"}}};
   case Kernel::kMatmul:
     if (role_of(node) == "qk") return {{node, 0, {"query"}}, {node, 1, {"key"}}};

@@ -29,6 +29,9 @@ enum class Kernel {
 /// The kernel for the op of this name and number of tensor operands; says nothing on its arguments.
 Kernel kernel_of(const Node* node);
 
+/// All ops with a kernel by name, those of two tensors as "aten::add" and so on; for docs.
+std::vector<std::pair<std::string, Kernel>> kernel_ops();
+
 /// Kernels that pay for quantizing their inputs. The others follow: they run in int8 when their
 /// inputs are int8 anyway and their result is wanted in int8.
 bool is_anchor(Kernel kernel);

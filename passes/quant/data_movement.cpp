@@ -85,6 +85,14 @@ std::optional<Moves> moves(const Node* node) {
 
 }  // namespace
 
+std::vector<std::string> moving_ops() {
+  std::vector<std::string> names = {"aten::pad", "aten::constant_pad_nd", "aten::max_pool1d",
+                                    "aten::max_pool2d", "aten::max_pool3d"};
+  for (const auto& [name, how] : movers()) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 std::optional<Movement> movement_of(Value* value) {
   Node* node = value->node();
   if (node->kind() == c10::prim::ListUnpack) node = node->input()->node();

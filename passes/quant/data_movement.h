@@ -31,6 +31,9 @@ std::optional<Movement> movement_of(Value* value);
 /// The same question asked of the op: the tensor input it moves, or nullptr.
 Value* moved_input(const Node* node);
 
+/// Names of all ops that hand int8 data on, for docs.
+std::vector<std::string> moving_ops();
+
 /// True for ops that read only the shape of their first input (aten::size, aten::dim, ...).
 bool is_shape_query(const Node* node);
 

@@ -1,10 +1,9 @@
-// Binds SiteParams, OperandParams, Fusion and compile.
+// Binds SiteParams, OperandParams and compile.
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 
 #include "ipex_quant/steady.h"
 #include "passes/freeze/compile.h"
-#include "passes/fusion/post_ops.h"
 #include "passes/quant/quantize_weights.h"
 #include "python/csrc/binding.h"
 
@@ -93,18 +92,6 @@ void bind_compile(py::module_& m) {
       .def_readwrite("operands", &SiteParams::operands);
   optional_tensor(site, "bias_correction", &SiteParams::bias_correction);
 
-  py::class_<Fusion>(m, "Fusion", "A rewrite of the graph: IR to find and IR to put.")
-      .def(py::init(
-               [](const std::string& name, const std::string& pattern, const std::string& rewrite) {
-                 Fusion fusion{name, pattern, rewrite};
-                 passes::check_fusion(fusion);
-                 return fusion;
-               }),
-           py::arg("name"), py::arg("pattern"), py::arg("rewrite"))
-      .def_readonly("name", &Fusion::name)
-      .def_readonly("pattern", &Fusion::pattern)
-      .def_readonly("rewrite", &Fusion::rewrite);
-
   py::enum_<Target>(m, "Target", "What compile makes of a normalized graph.")
       .value("INT8", Target::kInt8)
       .value("BFLOAT16", Target::kBfloat16)
@@ -123,8 +110,6 @@ void bind_compile(py::module_& m) {
   m.def("split_input_weight", &passes::split_input_weight, py::arg("weight"), py::arg("scales"),
         "These two parts beside each other, still float.");
   m.attr("small_copy") = passes::kSmallCopy;
-  m.def("post_op_names", &passes::post_op_names,
-        "Ops that an int8 kernel takes into its epilogue.");
 }
 
 }  // namespace ipex_quant::python

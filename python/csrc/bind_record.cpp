@@ -31,16 +31,6 @@ py::list op_table() {
   return rows;
 }
 
-/// A Python callable that may be let go of on any thread, also when the interpreter is gone.
-std::shared_ptr<py::object> hold(py::object callback) {
-  return {new py::object(std::move(callback)), [](py::object* object) {
-            if (Py_IsInitialized() != 0) {
-              const py::gil_scoped_acquire gil;
-              delete object;
-            }  // else: at process exit, nothing to give back
-          }};
-}
-
 void call(const py::object& callback, const passes::RecordedCall& recorded) {
   const py::gil_scoped_acquire gil;
   py::list arguments;

@@ -136,9 +136,41 @@ def split_input_weight(weight: torch.Tensor, scales: torch.Tensor) -> torch.Tens
 SMALL_COPY: float = _C.small_copy
 
 
-def fusion(name: str, pattern: str, replacement: str) -> Any:
-    """The C++ form of a user's fusion; its texts are parsed and checked."""
-    return _C.Fusion(name, pattern, replacement)
+#: The statement that a guard checks, and the function that gives the reason when it fails.
+NamedGuard = tuple[str, Callable[[Any], str]]
+
+
+def parse_fusion_ir(name: str, side: str, text: str) -> Any:
+    """The graph of an IR text."""
+    return _C.parse_fusion_ir(name, side, text)
+
+
+def function_graph(
+    name: str,
+    normalized: Any,
+    inputs: list[str],
+    numbers: list[tuple[int, float]],
+    all_occur: bool,
+) -> Any:
+    """The graph of a traced and normalized function; constants equal to a number become inputs."""
+    return _C.function_graph(name, normalized, inputs, numbers, all_occur)
+
+
+def rewrite_fusion(
+    name: str, pattern: Any, replacement: Any, on_int8: bool, guards: list[NamedGuard]
+) -> Any:
+    """The C++ form of a rewrite of the user, checked."""
+    return _C.rewrite_fusion(name, pattern, replacement, on_int8, guards)
+
+
+def post_op_fusion(name: str, pattern: Any, steps: str, guards: list[NamedGuard]) -> Any:
+    """The C++ form of a user's chain of epilogue steps, checked."""
+    return _C.post_op_fusion(name, pattern, steps, guards)
+
+
+def elementwise_fusion(name: str, pattern: Any, guards: list[NamedGuard]) -> Any:
+    """The C++ form of a user's function of each element, checked."""
+    return _C.elementwise_fusion(name, pattern, guards)
 
 
 def isa() -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from ipex_quant import _backend, adopted, dynamic_graph, ops, recipe, state, targets
+from ipex_quant import _backend, adopted, dynamic_graph, ops, recipe, registry, state, targets
 from ipex_quant import qconfig as _qconfig
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
-from ipex_quant.fusion import Fusion
+from ipex_quant.registry import Fusion
 
 
 def quantize(
@@ -37,7 +37,8 @@ def quantize(
             qparams and no data.
         calibration_data: inputs that represent the real ones: each a tensor, or a tuple, list or
             dict of arguments. Replaces the qparams of the trace.
-        fusions: `ipex_quant.fusion.Fusion` objects, tried before the built-in ones, in order.
+        fusions: made by `ipex_quant.fusion`; tried before the registered ones and these before the
+            built-in ones, larger patterns first.
         preserved_attrs: attributes and methods to keep besides ``forward``.
         mode: "int8", or "portable": operators of torch alone, which round as int8 does and run
             where this package is not installed; such a file can be given to `quantize` again.
@@ -53,6 +54,8 @@ def quantize(
     """
     _check_traced(traced)
     target = targets.choose(mode, float_dtype, fusions)
+    if target != "PORTABLE":
+        fusions = registry.check([*fusions, *registry.registered()], "quantize")
     mapping = None if qconfig is None else _qconfig.as_mapping(qconfig)
     preserved = list(preserved_attrs)
     if mapping is not None and _qconfig.wants_dynamic(mapping):
@@ -90,7 +93,7 @@ def from_summary(
 
 
 def _as_cpp(fusions: Sequence[Fusion]) -> list[Any]:
-    return [_backend.fusion(f.name, f.pattern, f.replacement) for f in fusions]
+    return [fusion.native for fusion in fusions]
 
 
 def load(file: Any) -> Any:
@@ -279,6 +282,28 @@ def trace(model: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
                 model, example_kwarg_inputs=kwargs, check_trace=False, strict=False
             )
         return torch.jit.trace(model, args, check_trace=False, strict=False)
+
+
+def trace_function(function: Callable, inputs: Sequence[Any]) -> Any:
+    """Trace a function or module of tensors; inputs that are numbers stay numbers in the trace."""
+
+    class Traced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            if isinstance(function, torch.nn.Module):
+                self.function = function
+
+        def forward(self, *tensors: torch.Tensor) -> Any:
+            left = iter(tensors)
+            return function(*(next(left) if isinstance(v, torch.Tensor) else v for v in inputs))
+
+    tensors = tuple(v for v in inputs if isinstance(v, torch.Tensor))
+    return trace(Traced().eval(), tensors, {})
+
+
+def function_of(graph: Any) -> Callable:
+    """A graph as a function of tensors."""
+    return torch._C._create_function_from_graph("forward", graph.copy())
 
 
 def is_script_module(module: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,11 +38,24 @@ class Row:
     """Why it is float, and where an int8 operator computes it in float32."""
 
 
+@dataclass(frozen=True)
+class FusionRow:
+    """What became of one match of a user's fusion."""
+
+    name: str
+    ops: list[int]
+    """The matched operators, by their numbers in the report; empty: nothing matched."""
+    refusal: str
+    """Why they were left as they are; empty when the fusion was applied."""
+
+
 class Report:
     """Rows in the order of the model; print it, or take it apart with `to_dict`."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], fusions: Sequence[FusionRow] = ()) -> None:
         self.rows = rows
+        self.fusions = list(fusions)
+        """One row per match of the user's fusions, and one per fusion without a match."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -63,6 +76,7 @@ class Report:
             "version": _VERSION,
             "counts": self.counts(),
             "ops": [asdict(row) for row in self.rows],
+            "fusions": [asdict(row) for row in self.fusions],
         }
 
     def to_json(self) -> str:
@@ -83,6 +97,18 @@ class Report:
             op = f"{row.op.removeprefix('aten::')} {row.index}"
             table.add_row(row.module, op, row.became, row.kernel, row.reason)
         yield table
+        if self.fusions:
+            yield self._table_of_fusions()
+
+    def _table_of_fusions(self) -> Table:
+        table = Table(title="fusions of the user", title_justify="left")
+        for column in ("fusion", "ops", "became"):
+            table.add_column(column, overflow="fold")
+        for row in self.fusions:
+            ops = (self.rows[i] for i in row.ops)
+            names = [f"{op.module} {op.op.removeprefix('aten::')} {op.index}".strip() for op in ops]
+            table.add_row(row.name, ", ".join(names), row.refusal or "applied")
+        return table
 
     def __str__(self) -> str:
         console = Console(width=160, record=True, file=io.StringIO(), force_terminal=False)
@@ -107,7 +133,8 @@ def report(quantized: Any) -> Report:
                 f"the report has version {version}, this ipex_quant reads up to {_VERSION}; "
                 "update it"
             )
-        return Report([_row(entry) for entry in content["ops"]])
+        fusions = [FusionRow(**entry) for entry in content.get("fusions", ())]
+        return Report([_row(entry) for entry in content["ops"]], fusions)
     except (ValueError, KeyError, TypeError) as error:
         raise QuantizationError(f"the report inside the module is corrupted: {error}") from error
 

@@ -30,6 +30,17 @@ def site(name: str, **operands: tuple[float, int]) -> _C.SiteParams:
     return _C.SiteParams(name, int8=True, operands=params)
 
 
+def rewrite(name: str, pattern: str, put: str, *, on_int8: bool = False, guards: Any = ()) -> Any:
+    """A rewrite of the user from IR texts."""
+    return _C.rewrite_fusion(
+        name,
+        _C.parse_fusion_ir(name, "pattern", pattern),
+        _C.parse_fusion_ir(name, "rewrite", put),
+        on_int8,
+        list(guards),
+    )
+
+
 class _Ranges:
     """Minimum and maximum of each activation of each site."""
 
@@ -195,9 +206,18 @@ def _literal(value: object) -> str:
 class Golden:
     """Runs one pass on IR text and compares all that can be compared."""
 
-    def __init__(self, name: str, sites: Sequence[_C.SiteParams] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        sites: Sequence[_C.SiteParams] = (),
+        fusions: Sequence[_C.Fusion] = (),
+    ) -> None:
         self.name = name
         self.sites = list(sites)
+        self.fusions = list(fusions)
+
+    def _run(self, graph: torch._C.Graph) -> bool:
+        return _C.run_compile_pass(self.name, graph, self.sites, self.fusions)
 
     def check(
         self,
@@ -214,7 +234,7 @@ class Golden:
         """
         graph = self._check(before, after, constants, inputs, tolerance)
         nested = _C.parse_ir(in_block(before), list(constants))
-        assert _C.run_compile_pass(self.name, nested, self.sites) == (after is not None)
+        assert self._run(nested) == (after is not None)
         assert _block_body(ir(nested), len(list(graph.inputs()))) == ir(graph).split("\n")[1:-1]
         return graph
 
@@ -229,11 +249,11 @@ class Golden:
         graph = _C.parse_ir(before, list(constants))
         unchanged = ir(graph)
         wanted = _outputs(graph, inputs) if inputs else None
-        changed = _C.run_compile_pass(self.name, graph, self.sites)
+        changed = self._run(graph)
         got = ir(graph)
         assert got == (unchanged if after is None else after.strip("\n")), f"got\n{got}"
         assert changed == (after is not None), f"got\n{got}"
-        assert not _C.run_compile_pass(self.name, graph, self.sites), "the pass is not idempotent"
+        assert not self._run(graph), "the pass is not idempotent"
         assert ir(graph) == got
         if wanted is not None:
             tolerance = tolerance or 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compile_tools import Golden, ir
+from compile_tools import Golden, ir, rewrite
 from ipex_quant import _C
 
 CONSTANTS = """
@@ -129,7 +129,7 @@ POST_OPS = [
 
 def test_every_post_op_has_a_case() -> None:
     tested = {call.split("(")[0] for call, _ in POST_OPS}
-    untested = set(_C.post_op_names()) - tested
+    untested = {op for part, op, _, _ in _C.list_fusions() if part == "post-op"} - tested
     # Forms of clamp.
     assert untested == {"aten::clamp_min", "aten::clamp_max"}
 
@@ -348,35 +348,42 @@ def test_float_operand_keeps_the_op() -> None:
     Golden("fuse").check(before, None, constants=TENSORS)
 
 
-def test_user_fusion_comes_first() -> None:
-    fusion = _C.Fusion(
+TABLE = torch.arange(255, -1, -1).to(torch.uint8)
+LOOKED_UP = """  %table : Byte(256) = prim::Constant[value=<Tensor>]()
+  %r : Tensor = ipex_quant::quantize(%v0, %s2, %z2)
+  %y : Tensor = ipex_quant::lut(%r, %table)"""
+
+
+def check_table(before: str, after: str) -> None:
+    constants = [*TENSORS, TABLE]
+    Golden("fuse").check(before, after, constants=constants, inputs=[codes(2, 8)], tolerance=1)
+
+
+def test_a_table_behind_quantize_is_looked_up_in_the_epilogue() -> None:
+    text = f"quantize(0.25,7)|table({bytes(TABLE.tolist()).hex()})"
+    check_table(graph(LINEAR, LOOKED_UP), after_linear(text))
+
+
+def test_codes_that_another_op_reads_stay_in_memory() -> None:
+    before = graph(LINEAR, LOOKED_UP, "  %o : Tensor = aten::maximum(%y, %r)", result="o")
+    after = after_linear("quantize(0.25,7)").replace(
+        "return (%3)",
+        """%4 = ipex_quant::lut(%3, <256>)
+  %5 = aten::maximum(%4, %3)
+  return (%5)""",
+    )
+    check_table(before, after.replace("  return (%3)", ""))
+
+
+def test_user_fusion_on_int8_comes_first() -> None:
+    fusion = rewrite(
         "double_relu",
         "graph(%a):\n  %b : Tensor = aten::relu(%a)\n  %c : Tensor = aten::relu(%b)\n  return (%c)",
         "graph(%a):\n  %c : Tensor = aten::abs(%a)\n  return (%c)",
+        on_int8=True,
     )
     before = graph(LINEAR, "  %v1 : Tensor = aten::relu(%v0)", "  %y : Tensor = aten::relu(%v1)")
     parsed = _C.parse_ir(before, TENSORS)
     assert _C.run_compile_pass("fuse", parsed, [], [fusion])
     assert "aten::abs" in ir(parsed)
     assert "relu" not in ir(parsed)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "rewrite", "message"),
-    [
-        (
-            "graph(%a):\n  %b = aten::relu(%a)\n  return (%b)",
-            "graph(%a, %c):\n  %b = aten::relu(%a)\n  return (%b)",
-            "fusion 'f': match has 1 inputs but rewrite has 2; both sides must list the same",
-        ),
-        (
-            "graph(%a):\n  %b = aten::relu(%a)\n  return (%b)",
-            "graph(%a):\n  %b = aten::relu(%a)\n  return (%b, %a)",
-            "fusion 'f': match has 1 outputs but rewrite has 2",
-        ),
-        ("graph(%a", "graph(%a):\n  return (%a)", "fusion 'f': its pattern does not parse"),
-    ],
-)
-def test_bad_fusion_is_an_error(pattern: str, rewrite: str, message: str) -> None:
-    with pytest.raises(RuntimeError, match=message):
-        _C.Fusion("f", pattern, rewrite)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ipex_quant.tools import list_fusions
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( norun)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,6 +37,12 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{page.name}:\n{done.stdout}{done.stderr}"
+
+
+def test_the_list_of_fusions_is_up_to_date() -> None:
+    """docs/fusions.md is what its tool writes."""
+    page = (ROOT / "docs" / "fusions.md").read_text(encoding="utf8")
+    assert page == list_fusions.text(), "run python -m ipex_quant.tools.list_fusions"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
