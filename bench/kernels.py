@@ -1,9 +1,9 @@
 """Speed of the int8 kernels, as a part of the machine's peak and beside torch's onednn operators.
 
-    python -m bench.kernels [--op linear conv depthwise matmul] [--threads 1] [--csv file]
+    python -m bench.kernels [--op linear conv depthwise matmul attention] [--threads 1] [--csv file]
 
 The operators run inside TorchScript, as they do in a model: a call from Python costs 10 us more.
-The competitor of matmul is torch's own in float32: it has none of two int8 tensors.
+The competitor of matmul and attention is torch's own in float32: it has none of int8 tensors.
 A row is checked before it is timed. Times are taken in short stretches that alternate between the
 two competitors; the best stretch of each counts, because other programs only ever make one longer.
 """
@@ -23,13 +23,24 @@ from collections.abc import Callable, Iterator
 import torch
 
 import ipex_quant
+from bench.kernel_calls import (
+    OUT_SCALE,
+    X_SCALE,
+    X_ZERO_POINT,
+    OurAttention,
+    OurConv,
+    OurLinear,
+    OurMatmul,
+    TheirAttention,
+    TheirConv,
+    TheirLinear,
+    TheirMatmul,
+)
 from ipex_quant import _C
 
 ops = torch.ops.ipex_quant
 onednn = torch.ops.onednn
 
-X_SCALE, X_ZERO_POINT = 0.02, 3
-OUT_SCALE = 3.0
 COLUMNS = [
     *("date", "isa", "threads", "op", "case", "macs", "us", "gmacs", "percent_of_peak"),
     *("onednn_us", "speedup"),
@@ -45,110 +56,6 @@ class Row:
     macs: int
     ours: Callable[[int], torch.Tensor]
     theirs: Callable[[int], torch.Tensor]
-
-
-class OurLinear(torch.nn.Module):
-    """ops.linear, n times."""
-
-    def __init__(self, packed: torch.ScriptObject) -> None:
-        super().__init__()
-        self.packed = packed
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.ops.ipex_quant.linear(x, self.packed, [])
-        return y
-
-
-class OurConv(torch.nn.Module):
-    """ops.conv, n times."""
-
-    def __init__(self, packed: torch.ScriptObject) -> None:
-        super().__init__()
-        self.packed = packed
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.ops.ipex_quant.conv(x, self.packed, [])
-        return y
-
-
-class OurMatmul(torch.nn.Module):
-    """ops.matmul, n times."""
-
-    def __init__(self, packed: torch.ScriptObject, right: torch.Tensor) -> None:
-        super().__init__()
-        self.packed, self.right = packed, right
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.ops.ipex_quant.matmul(x, self.right, self.packed, [])
-        return y
-
-
-class TheirMatmul(torch.nn.Module):
-    """torch's matmul in float32, n times."""
-
-    def __init__(self, right: torch.Tensor) -> None:
-        super().__init__()
-        self.right = right
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.matmul(x, self.right)
-        return y
-
-
-class TheirLinear(torch.nn.Module):
-    """onednn's linear, n times."""
-
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> None:
-        super().__init__()
-        self.weight, self.scale, self.bias = weight, scale, bias
-        self.zero = torch.zeros(len(scale), dtype=torch.int32)
-        self.x_scale, self.x_zero_point, self.out_scale = X_SCALE, X_ZERO_POINT, OUT_SCALE
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.ops.onednn.qlinear_pointwise(
-                x, self.x_scale, self.x_zero_point, self.weight, self.scale, self.zero, self.bias,
-                self.out_scale, 100, torch.uint8, "none", [], "",
-            )  # fmt: skip
-        return y
-
-
-class TheirConv(torch.nn.Module):
-    """onednn's convolution with relu, n times."""
-
-    def __init__(
-        self,
-        weight: torch.Tensor,
-        scale: torch.Tensor,
-        bias: torch.Tensor,
-        window: tuple[list[int], list[int], list[int]],
-        groups: int,
-    ) -> None:
-        super().__init__()
-        self.weight, self.scale, self.bias = weight, scale, bias
-        self.zero = torch.zeros(len(scale), dtype=torch.int32)
-        self.stride, self.padding, self.dilation = window
-        self.groups = groups
-        self.x_scale, self.x_zero_point, self.out_scale = X_SCALE, X_ZERO_POINT, OUT_SCALE
-
-    def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        y = x
-        for _ in range(n):
-            y = torch.ops.onednn.qconv2d_pointwise(
-                x, self.x_scale, self.x_zero_point, self.weight, self.scale, self.zero, self.bias,
-                self.stride, self.padding, self.dilation, self.groups,
-                self.out_scale, 0, torch.uint8, "relu", [], "",
-            )  # fmt: skip
-        return y
 
 
 def repeated(module: torch.nn.Module, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
@@ -298,11 +205,38 @@ def matmul_rows() -> Iterator[Row]:
         )
 
 
+# heads, tokens: BERT-base and ViT
+ATTENTION = [(12, 128), (12, 384), (12, 197)]
+
+
+def attention_rows() -> Iterator[Row]:
+    for heads, tokens in ATTENTION:
+        size = 64
+        q, k, v = (random_u8(tokens, heads, size).transpose(0, 1) for _ in range(3))
+        p_scale, v_scale = 1 / 255, 0.02
+        packed = ops.attention_prepack(
+            *(X_SCALE, 128, X_SCALE, 131, p_scale, 0, v_scale, 126, f"mul({size**-0.5})", "")
+        )
+        floats = (
+            (x.float() - z) * s
+            for x, z, s in ((q, 128, X_SCALE), (k, 131, X_SCALE), (v, 126, v_scale))
+        )
+        wide_q, wide_k, wide_v = floats
+        yield Row(
+            "attention",
+            f"{heads}x{tokens}x{tokens}x{size}",
+            2 * heads * tokens * tokens * size,
+            repeated(OurAttention(packed, k.transpose(1, 2), v), q),
+            repeated(TheirAttention(wide_k, wide_v), wide_q),
+        )
+
+
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "linear": linear_rows,
     "conv": lambda: conv_rows("conv", CONV),
     "depthwise": lambda: conv_rows("depthwise", DEPTHWISE),
     "matmul": matmul_rows,
+    "attention": attention_rows,
 }
 
 

@@ -30,21 +30,38 @@ enum class PostOpKind : uint8_t {
   kAddF32,       ///< y + other
   kMulU8,        ///< y * ((other - zero_point) * a)
   kMulF32,       ///< y * other
+  kMaskedFill,   ///< other ? a : y, other is a byte
+  kWhere,        ///< other ? y : a
 };
 
 /// One step of an epilogue.
 struct PostOp {
   PostOpKind kind;
-  float a = 0;             ///< lower bound, slope, alpha, factor, or the scale of a u8 operand
-  float b = 0;             ///< upper bound
+  float a = 0;  ///< lower bound, slope, alpha, factor, fill, or the scale of a u8 operand
+  float b = 0;  ///< upper bound
   int32_t zero_point = 0;  ///< of a u8 operand, 0..255
 };
 
-/// True when the step reads a tensor beside the accumulator.
-inline bool reads_tensor(PostOpKind kind) {
-  return kind == PostOpKind::kAddU8 || kind == PostOpKind::kAddF32 || kind == PostOpKind::kMulU8 ||
-         kind == PostOpKind::kMulF32;
+/// What a step reads beside the accumulator.
+enum class OperandType : uint8_t { kNone, kU8, kF32, kMask };
+
+inline OperandType operand_type(PostOpKind kind) {
+  switch (kind) {
+  case PostOpKind::kAddU8:
+  case PostOpKind::kMulU8:
+    return OperandType::kU8;
+  case PostOpKind::kAddF32:
+  case PostOpKind::kMulF32:
+    return OperandType::kF32;
+  case PostOpKind::kMaskedFill:
+  case PostOpKind::kWhere:
+    return OperandType::kMask;
+  default:
+    return OperandType::kNone;
+  }
 }
+
+inline bool reads_tensor(PostOpKind kind) { return operand_type(kind) != OperandType::kNone; }
 
 constexpr int kMaxPostOps = 8;
 constexpr int kMaxPostOpTensors = 4;
@@ -64,7 +81,7 @@ struct Epilogue {
 /// Where a tensor-reading post-op finds its operand, in elements of its dtype.
 /// Element (row, col) of the output reads data[row * row_stride + col * col_stride].
 struct PostOpTensor {
-  const void* data;    ///< uint8 or float, by the kind of the step that reads it
+  const void* data;    ///< uint8, float, or bytes that are 0 or not, by the step that reads it
   int64_t row_stride;  ///< 0: the same row for all
   int64_t col_stride;  ///< 1, or 0 for one value per row
 };

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "kernels/bytes_x4.h"
 #include "kernels/epilogue_plan.h"
 #include "kernels/simd.h"
 #include "kernels/vmath.h"
@@ -86,6 +87,32 @@ inline void map_row(float* y, int64_t n, const F& f) {
   for (int64_t i = 0; i < n; i += kLanes) store(y + i, f(load(y + i)));
 }
 
+/// The same for a function that is a long chain: four vectors at a time.
+template <class F>
+inline void map_row_wide(float* y, int64_t n, const F& f) {
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) store_wide(y + i, f(load_wide<4>(y + i)));
+  map_row(y + i, n - i, f);
+}
+
+/// y[i] = operand[i] is 0 ? when_zero : otherwise, where a null pointer stands for y[i].
+inline void mask_row(float* y, int64_t n, const PostOpTensor& tensor, int64_t row, int64_t col,
+                     const F32* when_zero, const F32* otherwise) {
+  const auto* p =
+      static_cast<const uint8_t*>(tensor.data) + row * tensor.row_stride + col * tensor.col_stride;
+  const auto choose = [&](F32 v, I32 mask) {
+    const Mask is_zero = less(to_float(mask), set1(0.5f));
+    return select(is_zero, when_zero ? *when_zero : v, otherwise ? *otherwise : v);
+  };
+  if (tensor.col_stride == 0) {
+    const I32 mask = set1i(*p);
+    return map_row(y, n, [&](F32 v) { return choose(v, mask); });
+  }
+  for_vectors(n, [&](int64_t i, int64_t count) {
+    store(y + i, choose(load(y + i), load_u8_some(p + i, count)));
+  });
+}
+
 /// y[i] = f(y[i], operand[i]) where the operand is read by `tensor`, dequantized when it is u8.
 template <class F>
 inline void combine_row(float* y, int64_t n, const PostOp& op, const PostOpTensor& tensor,
@@ -147,7 +174,7 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
       map([](F32 v) { return tanh_v(v); });
       break;
     case PostOpKind::kGeluErf:
-      map([](F32 v) { return gelu_erf_v(v); });
+      map_row_wide(y, rows * stride, [](auto v) IQ_INLINE { return gelu_erf_v(v); });
       break;
     case PostOpKind::kGeluTanh:
       map([](F32 v) { return gelu_tanh_v(v); });
@@ -186,6 +213,16 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
       combine(op, plan.tensors[tensor++], op.kind == PostOpKind::kMulU8,
               [](F32 v, F32 other) { return mul(v, other); });
       break;
+    case PostOpKind::kMaskedFill:
+    case PostOpKind::kWhere: {
+      const bool fills = op.kind == PostOpKind::kMaskedFill;
+      const PostOpTensor& mask = plan.tensors[tensor++];
+      for (int64_t r = 0; r < rows; ++r) {
+        mask_row(y + r * stride, n, mask, dst_rows[r], col, fills ? nullptr : &a,
+                 fills ? &a : nullptr);
+      }
+      break;
+    }
     }
   }
 }
@@ -220,6 +257,13 @@ inline void store_looked_up(uint8_t* p, I32 x, const uint8_t* table, int64_t cou
 /// Stores the results of a row: quantized when the chain does that, else as they are.
 inline void store_row(const EpiloguePlan& plan, const float* y, int64_t n, void* out) {
   if (plan.chain.quantize) {
+    const ToBytes to(plan);
+    for (; !plan.chain.look_up && n >= kBytesX4; n -= kBytesX4, y += kBytesX4) {
+      I32 t[4];
+      unroll<4>([&](auto j) IQ_INLINE { t[j] = to.template round<false>(load(y + j * kLanes)); });
+      store_x4<false>(static_cast<uint8_t*>(out), t, to);
+      out = static_cast<uint8_t*>(out) + kBytesX4;
+    }
     const F32 inv_scale = set1(plan.chain.inv_scale);
     const F32 low = set1(plan.low);
     const F32 high = set1(plan.high);

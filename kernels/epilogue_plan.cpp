@@ -8,6 +8,15 @@ namespace {
 
 bool is_clamp(PostOpKind kind) { return kind == PostOpKind::kRelu || kind == PostOpKind::kClamp; }
 
+/// Whether the chain is kScaleAddFloat, and with what.
+bool find_scale_add(EpiloguePlan& plan) {
+  const PostOp* op = plan.chain.ops;
+  const PostOp* end = op + plan.chain.count;
+  if (op != end && op->kind == PostOpKind::kMulScalar) plan.factor = (op++)->a;
+  plan.adds = op != end && op->kind == PostOpKind::kAddF32 && plan.tensors[0].col_stride == 1;
+  return op + (plan.adds ? 1 : 0) == end;
+}
+
 float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
 }  // namespace
@@ -23,7 +32,9 @@ EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors) {
     }
   }
   if (!chain.quantize) {
-    plan.form = chain.count == 0 ? EpilogueForm::kFloat : EpilogueForm::kChain;
+    plan.form = chain.count == 0       ? EpilogueForm::kFloat
+                : find_scale_add(plan) ? EpilogueForm::kScaleAddFloat
+                                       : EpilogueForm::kChain;
     return plan;
   }
   const float lowest = static_cast<float>(0 - chain.zero_point);
@@ -58,6 +69,18 @@ EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors) {
     plan.form = EpilogueForm::kAddU8Quantize;
   } else {
     plan.form = EpilogueForm::kChain;
+  }
+  return plan;
+}
+
+EpiloguePlan from_row(EpiloguePlan plan, int64_t first) {
+  int tensor = 0;
+  for (int i = 0; i < plan.chain.count; ++i) {
+    const OperandType type = operand_type(plan.chain.ops[i].kind);
+    if (type == OperandType::kNone) continue;
+    PostOpTensor& t = plan.tensors[tensor++];
+    const int64_t size = type == OperandType::kF32 ? sizeof(float) : 1;
+    t.data = static_cast<const char*>(t.data) + first * t.row_stride * size;
   }
   return plan;
 }

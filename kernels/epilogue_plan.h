@@ -13,6 +13,7 @@ enum class EpilogueForm : uint8_t {
   kFloat,          ///< y
   kQuantize,       ///< clamps, then quantize
   kAddU8Quantize,  ///< y + u8 operand, clamps, then quantize
+  kScaleAddFloat,  ///< y * factor, then perhaps + f32 operand: scores of attention
   kChain,          ///< anything else
 };
 
@@ -29,10 +30,15 @@ struct EpiloguePlan {
   /// The same bounds as bytes: of the rounded values plus the zero point.
   uint8_t low_byte = 0;
   uint8_t high_byte = 255;
+  float factor = 1;  ///< of kScaleAddFloat; 1 changes no bit
+  bool adds = false;
 };
 
 /// Plans a chain; `tensors` has one entry per tensor-reading step (may be null when there is none).
 EpiloguePlan plan_epilogue(const Epilogue& chain, const PostOpTensor* tensors = nullptr);
+
+/// The same plan with row `first` of its tensors as row 0.
+EpiloguePlan from_row(EpiloguePlan plan, int64_t first);
 
 /// The plan of a kernel that stores its int32 sums.
 EpiloguePlan plan_accumulator();

@@ -69,6 +69,10 @@ inline Mask is_nan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)};
 inline bool all(Mask m) { return m.v == 0xffff; }
 /// mask ? a : b
 inline F32 select(Mask m, F32 a, F32 b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
+/// table[index % 16]; the table starts on a cache line.
+inline F32 lookup16(const float* table, I32 index) {
+  return {_mm512_permutexvar_ps(index.v, _mm512_load_ps(table))};
+}
 
 #elif defined(__AVX2__)
 
@@ -120,6 +124,12 @@ inline Mask less(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask is_nan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 inline bool all(Mask m) { return _mm256_movemask_ps(m.v) == 0xff; }
 inline F32 select(Mask m, F32 a, F32 b) { return {_mm256_blendv_ps(b.v, a.v, m.v)}; }
+inline F32 lookup16(const float* table, I32 index) {
+  const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), index.v);
+  const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), index.v);
+  const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(index.v, 28));  // bit 3 as sign
+  return {_mm256_blendv_ps(low, high, is_high)};
+}
 
 #else
 
@@ -181,6 +191,7 @@ inline Mask less(F32 a, F32 b) { return {a.v < b.v}; }
 inline Mask is_nan(F32 a) { return {a.v != a.v}; }
 inline bool all(Mask m) { return m.v; }
 inline F32 select(Mask m, F32 a, F32 b) { return m.v ? a : b; }
+inline F32 lookup16(const float* table, I32 index) { return {table[index.v & 15]}; }
 
 #endif
 

@@ -16,11 +16,15 @@
 #pragma once
 
 #include "kernels/simd.h"
+#include "kernels/wide.h"
 
 namespace ipex_quant::kernels {
 namespace {
 
-inline F32 abs_v(F32 y) { return as_float(bit_and(as_int(y), set1i(0x7fffffff))); }
+template <class V>
+inline IQ_INLINE V abs_v(V y) {
+  return as_float(bit_and(as_int(y), set1i(0x7fffffff)));
+}
 
 /// y = n * ln 2 + r with |r| <= 0.347, and p = (exp(r) - 1 - r) / r^2.
 struct ExpParts {
@@ -103,32 +107,52 @@ inline F32 silu_v(F32 y) {
   return mul(y, sigmoid_v(y));
 }
 
-/// y/2 * (1 + erf(y / sqrt 2)).
-inline F32 gelu_erf_v(F32 y) {
-  const F32 low = max(set1(-5.5f), y);
-  const F32 c = min(set1(5.5f), low);
-  const F32 t = fma(mul(c, c), set1(0x1.0ecf56p-4f), set1(-1.0f));  // 2 c^2 / 5.5^2 - 1
-  // erf(c / sqrt 2) / (2c), minimax in t on |c| <= 5.5 for the absolute error of erf: degree 16,
-  // 1.8e-9; the last coefficient is one ulp up, so that the factor is 0 or 1 at the bounds. One
-  // polynomial, no exp and no division: this runs on every output of a linear.
-  F32 p = fma(set1(0x1.a5345cp-14f), t, set1(-0x1.2307aep-12f));
-  p = fma(p, t, set1(0x1.0700b8p-12f));
-  p = fma(p, t, set1(-0x1.9442dep-12f));
-  p = fma(p, t, set1(0x1.5613a6p-10f));
-  p = fma(p, t, set1(-0x1.572ae4p-9f));
-  p = fma(p, t, set1(0x1.10556cp-8f));
-  p = fma(p, t, set1(-0x1.b5c0dep-8f));
-  p = fma(p, t, set1(0x1.55df16p-7f));
-  p = fma(p, t, set1(-0x1.ed35aap-7f));
-  p = fma(p, t, set1(0x1.4cda3p-6f));
-  p = fma(p, t, set1(-0x1.aa9c68p-6f));
-  p = fma(p, t, set1(0x1.06c424p-5f));
-  p = fma(p, t, set1(-0x1.3dcc1cp-5f));
-  p = fma(p, t, set1(0x1.871088p-5f));
-  p = fma(p, t, set1(-0x1.06d98ep-4f));
-  p = fma(p, t, set1(0x1.07463ep-3f));
-  // The bounds keep the rounding at +-5.5, where the factor is 0 or 1, from growing with y.
-  return mul(low, min(set1(1.0f), max(set1(0.0f), fma(c, p, set1(0.5f)))));
+/// erf(x / sqrt 2) / 2 for x = (n + f) * 5.5 / 15, n = 0..15 and |f| <= 1/2, as polynomials in f:
+/// row i holds the factors of f^i, column n those of one polynomial. Minimax for the absolute error
+/// of each, 2e-8 at most; it is 0 at 0 and 1/2 at 5.5.
+alignas(64) constexpr float kHalfErf[6][16] = {
+    {0, 0x1.24ffdep-3f, 0x1.12c31cp-2f, 0x1.7513f4p-2f, 0x1.b70e98p-2f, 0x1.ddd28cp-2f,
+     0x1.f1c34cp-2f, 0x1.fabe22p-2f, 0x1.fe4876p-2f, 0x1.ff8146p-2f, 0x1.ffdfcap-2f, 0x1.fff8cap-2f,
+     0x1.fffe94p-2f, 0x1.ffffc2p-2f, 0x1.fffff6p-2f, 0x1p-1f},
+    {0x1.2b943ap-3f, 0x1.181a46p-3f, 0x1.c9e4bcp-4f, 0x1.472f58p-4f, 0x1.98c16cp-5f, 0x1.be6c04p-6f,
+     0x1.aa399ap-7f, 0x1.63bfc6p-8f, 0x1.0392dp-9f, 0x1.4b2526p-11f, 0x1.714eb6p-13f,
+     0x1.680e3ep-15f, 0x1.32e04ap-17f, 0x1.c94c26p-20f, 0x1.29ddp-22f, 0x1.039a6ap-19f},
+    {0x1.321e16p-25f, -0x1.2d4236p-7f, -0x1.ec7b32p-7f, -0x1.07ed56p-6f, -0x1.b7a4p-7f,
+     -0x1.2c193ap-7f, -0x1.57d3d6p-8f, -0x1.4ecdcap-9f, -0x1.172f2cp-10f, -0x1.90ab0ep-12f,
+     -0x1.f0759ap-14f, -0x1.0a2f82p-15f, -0x1.eeeb4cp-18f, -0x1.8f686p-20f, -0x1.181862p-22f,
+     0x1.fbb5b4p-16f},
+    {-0x1.ada886p-9f, -0x1.5bad62p-9f, -0x1.2f866p-10f, 0x1.8a139p-12f, 0x1.515f34p-10f,
+     0x1.79e54ap-10f, 0x1.256604p-10f, 0x1.64592ep-11f, 0x1.61d97p-12f, 0x1.258a32p-13f,
+     0x1.9be7dap-15f, 0x1.eca94ep-17f, 0x1.f8e238p-19f, 0x1.bcfa64p-21f, 0x1.52345ep-23f,
+     0x1.63d9bap-13f},
+    {0x1.212a9ep-20f, 0x1.33097ep-12f, 0x1.afd12ep-12f, 0x1.515dc6p-12f, 0x1.0c95c8p-13f,
+     -0x1.2c48ecp-15f, -0x1.c17ebep-14f, -0x1.ad223ap-14f, -0x1.18ba1p-14f, -0x1.1cd6cap-15f,
+     -0x1.d56212p-17f, -0x1.414f44p-18f, -0x1.725612p-20f, -0x1.6a675ep-22f, -0x1.2eda8p-24f,
+     0x1.96918ep-12f},
+    {0x1.0f1a3ep-14f, 0x1.7ba002p-15f, 0x1.3eab2ep-20f, -0x1.171992p-15f, -0x1.4a9b9p-15f,
+     -0x1.93a15ep-16f, -0x1.5f1c04p-18f, 0x1.71c2fep-18f, 0x1.f96e7ap-18f, 0x1.67024p-18f,
+     0x1.70c138p-19f, 0x1.2a0344p-20f, 0x1.88ee2cp-22f, 0x1.aede8cp-24f, 0x1.8d9a02p-26f,
+     0x1.453fbp-12f},
+};
+
+/// y/2 * (1 + erf(y / sqrt 2)) = y/2 + |y| * kHalfErf. Sixteen short polynomials and a table of
+/// their factors: this runs on every output of a linear, where one long polynomial, an exp or a
+/// division cost twice as much.
+template <class V>
+inline IQ_INLINE V gelu_erf_v(V y) {
+  const V low = max(set1(-5.5f), y);  // the result is 0 there
+  const V a = abs_v(low);
+  const V x = min(set1(15.0f), mul(a, set1(0x1.5d1748p+1f)));  // 15 / 5.5, rounded up
+  // 1.5 * 2^23: the sum has no fraction, its last bits are the nearest integer of x.
+  const V sum = add(x, set1(12582912.0f));
+  const auto n = as_int(sum);
+  const V f = sub(x, sub(sum, set1(12582912.0f)));
+  V p = fma(lookup16(kHalfErf[5], n), f, lookup16(kHalfErf[4], n));
+  p = fma(p, f, lookup16(kHalfErf[3], n));
+  p = fma(p, f, lookup16(kHalfErf[2], n));
+  p = fma(p, f, lookup16(kHalfErf[1], n));
+  p = fma(p, f, lookup16(kHalfErf[0], n));
+  return fma(a, p, mul(low, set1(0.5f)));
 }
 
 /// y/2 * (1 + tanh(sqrt(2/pi) * (y + 0.044715 y^3))) = y * sigmoid of twice the argument.

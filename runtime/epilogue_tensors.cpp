@@ -8,6 +8,21 @@
 
 namespace ipex_quant::runtime {
 
+namespace {
+
+at::ScalarType scalar_type(kernels::OperandType type) {
+  switch (type) {
+  case kernels::OperandType::kU8:
+    return at::kByte;
+  case kernels::OperandType::kMask:
+    return at::kBool;
+  default:
+    return at::kFloat;
+  }
+}
+
+}  // namespace
+
 void add_epilogue_tensors(const kernels::Epilogue& epilogue, at::TensorList others,
                           at::IntArrayRef sizes, const char* op, std::vector<at::Tensor>& tensors) {
   TORCH_CHECK(static_cast<int64_t>(others.size()) == tensor_count(epilogue), op, ": the epilogue '",
@@ -15,11 +30,12 @@ void add_epilogue_tensors(const kernels::Epilogue& epilogue, at::TensorList othe
               " tensors, but others has ", others.size());
   size_t next = 0;
   for (int i = 0; i < epilogue.count; ++i) {
-    const kernels::PostOpKind kind = epilogue.ops[i].kind;
-    if (!kernels::reads_tensor(kind)) continue;
+    const kernels::OperandType type = kernels::operand_type(epilogue.ops[i].kind);
+    if (type == kernels::OperandType::kNone) continue;
     const at::Tensor& other = others[next++];
-    const bool is_u8 = kind == kernels::PostOpKind::kAddU8 || kind == kernels::PostOpKind::kMulU8;
-    check_tensor(other, is_u8 ? at::kByte : at::kFloat, op, "a tensor of others");
+    // torch's where takes bytes for a mask, too.
+    const bool bytes = type == kernels::OperandType::kMask && other.scalar_type() == at::kByte;
+    check_tensor(other, bytes ? at::kByte : scalar_type(type), op, "a tensor of others");
     TORCH_CHECK(at::is_expandable_to(other.sizes(), sizes), op, ": a tensor of others has shape ",
                 other.sizes(), ", which does not broadcast to the output's shape ", sizes);
     tensors.push_back(other.sizes() == sizes ? other : other.expand(sizes));

@@ -16,7 +16,7 @@ using kernels::PostOp;
 using kernels::PostOpKind;
 
 /// What the arguments in the parentheses mean.
-enum class Form { kPlain, kFactor, kBounds, kU8 };
+enum class Form { kPlain, kFactor, kFill, kBounds, kU8 };
 
 struct Step {
   const char* name;
@@ -44,10 +44,12 @@ constexpr Step kSteps[] = {
     {"add_f32",     PostOpKind::kAddF32,      Form::kPlain},
     {"mul_u8",      PostOpKind::kMulU8,       Form::kU8},
     {"mul_f32",     PostOpKind::kMulF32,      Form::kPlain},
+    {"masked_fill", PostOpKind::kMaskedFill,  Form::kFill},
+    {"where",       PostOpKind::kWhere,       Form::kFill},
 };
 // clang-format on
 
-constexpr size_t kArguments[] = {0, 1, 2, 2};  // by Form
+constexpr size_t kArguments[] = {0, 1, 1, 2, 2};  // by Form
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -104,6 +106,9 @@ PostOp make_post_op(const Step& row, const std::vector<std::string>& arguments,
   case Form::kFactor:
     op.a = parse_float(arguments[0], step);
     TORCH_CHECK(std::isfinite(op.a), "epilogue step '", step, "': argument must be finite");
+    break;
+  case Form::kFill:
+    op.a = parse_float(arguments[0], step);
     break;
   case Form::kBounds:
     op.a = parse_float(arguments[0], step);
@@ -204,7 +209,7 @@ std::string format_epilogue(const Epilogue& epilogue) {
     for (const Step& row : kSteps) {
       if (row.kind != op.kind) continue;
       text += (text.empty() ? "" : "|") + std::string(row.name);
-      if (row.form == Form::kFactor) text += "(" + print(op.a) + ")";
+      if (row.form == Form::kFactor || row.form == Form::kFill) text += "(" + print(op.a) + ")";
       if (row.form == Form::kBounds) text += "(" + print(op.a) + "," + print(op.b) + ")";
       if (row.form == Form::kU8)
         text += "(" + print(op.a) + "," + std::to_string(op.zero_point) + ")";

@@ -1,10 +1,10 @@
 // ipex_quant::matmul: batched products of two uint8 tensors, with torch's broadcasting.
 #include "runtime/matmul.h"
 
-#include <ATen/ExpandUtils.h>
 #include <torch/library.h>
 
 #include "kernels/matmul/matmul.h"
+#include "runtime/batches.h"
 #include "runtime/epilogue_tensors.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
@@ -13,71 +13,6 @@
 #include "runtime/threading.h"
 
 namespace ipex_quant::runtime {
-namespace {
-
-/// Element offset of each matrix of a [batch..., rows, columns] tensor, in row-major order.
-std::vector<int64_t> batch_offsets(const at::Tensor& tensor) {
-  std::vector<int64_t> offsets = {0};
-  for (int64_t d = 0; d < tensor.dim() - 2; ++d) {
-    std::vector<int64_t> finer;
-    finer.reserve(offsets.size() * static_cast<size_t>(tensor.size(d)));
-    for (const int64_t offset : offsets) {
-      for (int64_t i = 0; i < tensor.size(d); ++i) finer.push_back(offset + i * tensor.stride(d));
-    }
-    offsets = std::move(finer);
-  }
-  return offsets;
-}
-
-std::vector<const uint8_t*> batch_pointers(const at::Tensor& tensor) {
-  std::vector<const uint8_t*> pointers;
-  for (const int64_t offset : batch_offsets(tensor)) {
-    pointers.push_back(tensor.const_data_ptr<uint8_t>() + offset);
-  }
-  return pointers;
-}
-
-/// `tensor` ([..., rows, columns]) expanded to `batch`, its two matrix dimensions unchanged.
-at::Tensor expand_batch(const at::Tensor& tensor, at::IntArrayRef batch) {
-  std::vector<int64_t> sizes = batch.vec();
-  sizes.push_back(tensor.size(-2));
-  sizes.push_back(tensor.size(-1));
-  return tensor.expand(sizes);
-}
-
-bool unit_stride(const at::Tensor& tensor, int64_t dim) {
-  return tensor.size(dim) == 1 || tensor.stride(dim) == 1;
-}
-
-/// The stride of `dim` for the kernel, which never steps along a dimension of size 1.
-int64_t stride_of(const at::Tensor& tensor, int64_t dim) {
-  return tensor.size(dim) == 1 ? 1 : tensor.stride(dim);
-}
-
-/// Descriptors of the epilogue's tensors, [batches][others], and what keeps their memory alive.
-struct BatchedTensors {
-  std::vector<kernels::PostOpTensor> descriptors;
-  std::vector<at::Tensor> owners;
-
-  /// \param tensors each [batch..., m, n]
-  BatchedTensors(const std::vector<at::Tensor>& tensors, int64_t batches)
-      : descriptors(tensors.size() * static_cast<size_t>(batches)) {
-    for (size_t t = 0; t < tensors.size(); ++t) {
-      const int64_t columns_stride = tensors[t].size(-1) == 1 ? 0 : tensors[t].stride(-1);
-      const bool usable = columns_stride == 0 || columns_stride == 1;
-      const at::Tensor& tensor = owners.emplace_back(usable ? tensors[t] : tensors[t].contiguous());
-      const std::vector<int64_t> offsets = batch_offsets(tensor);
-      for (size_t i = 0; i < offsets.size(); ++i) {
-        descriptors[i * tensors.size() + t] = {static_cast<const char*>(tensor.const_data_ptr()) +
-                                                   offsets[i] *
-                                                       static_cast<int64_t>(tensor.element_size()),
-                                               tensor.stride(-2), usable ? columns_stride : 1};
-      }
-    }
-  }
-};
-
-}  // namespace
 
 PackedMatmul::PackedMatmul(double a_scale, int64_t a_zero_point, double b_scale,
                            int64_t b_zero_point, const std::string& epilogue)
@@ -106,9 +41,7 @@ at::Tensor PackedMatmul::run(const at::Tensor& a, const at::Tensor& b,
               left.size(-1), " is larger than ", kernels::kMaxMatmulDepth,
               "; its sums would not fit into int32, keep this matmul in float");
 
-  const std::vector<int64_t> batch =
-      at::infer_size(left.sizes().slice(0, static_cast<size_t>(left.dim() - 2)),
-                     right.sizes().slice(0, static_cast<size_t>(right.dim() - 2)));
+  const std::vector<int64_t> batch = broadcast_batch(left, right);
   std::vector<int64_t> sizes = batch;
   if (a.dim() > 1) sizes.push_back(left.size(-2));
   if (b.dim() > 1) sizes.push_back(right.size(-1));
@@ -121,9 +54,8 @@ at::Tensor PackedMatmul::run(const at::Tensor& a, const at::Tensor& b,
     if (b.dim() == 1) tensor = tensor.unsqueeze(-1);
   }
 
-  const at::Tensor rows = expand_batch(unit_stride(left, -1) ? left : left.contiguous(), batch);
-  const bool right_usable = unit_stride(right, -1) || unit_stride(right, -2);
-  const at::Tensor columns = expand_batch(right_usable ? right : right.contiguous(), batch);
+  const at::Tensor rows = left_operand(left, batch);
+  const at::Tensor columns = right_operand(right, batch);
   const std::vector<const uint8_t*> a_pointers = batch_pointers(rows);
   const std::vector<const uint8_t*> b_pointers = batch_pointers(columns);
   const BatchedTensors post(tensors, static_cast<int64_t>(a_pointers.size()));

@@ -23,7 +23,7 @@ at::Tensor softmax(const at::Tensor& x, double scale, int64_t zero_point) {
   if (x.numel() == 0) return out;
   const int64_t cols = x.size(-1);
   kernels::softmax({rows.const_data_ptr<float>(), out.mutable_data_ptr<uint8_t>(), x.numel() / cols,
-                    cols, inverse_scale(scale), static_cast<int32_t>(zero_point)},
+                    cols, cols, cols, inverse_scale(scale), static_cast<int32_t>(zero_point)},
                    active_features(), torch_parallel());
   return out;
 }

@@ -3,8 +3,9 @@
 // A schema that names a packed class can only be parsed when the class is registered, so each class
 // goes first (register_ops.h). Implementations stand beside the op in its own file:
 //   TORCH_LIBRARY_IMPL(ipex_quant, CPU, m) { m.impl("linear", &linear); }
-// An op without a tensor argument (matmul_prepack, binary_prepack, mark) has no backend to dispatch
-// on: it is registered with TORCH_LIBRARY_IMPL(ipex_quant, CompositeExplicitAutograd, m).
+// An op without a tensor argument (attention_prepack, matmul_prepack, binary_prepack, mark) has no
+// backend to dispatch on: it is registered with
+// TORCH_LIBRARY_IMPL(ipex_quant, CompositeExplicitAutograd, m).
 // m.def takes alias information from the schema, so every op here is pure, except mark.
 #include "runtime/register_ops.h"
 
@@ -46,6 +47,15 @@ void define_conv(torch::Library& m) {
       " int[] dilation, int[] output_padding, int groups, bool transposed, float x_scale,"
       " int x_zero_point, str epilogue) -> " IQ_CLASS "PackedConv");
   m.def("conv(Tensor x, " IQ_CLASS "PackedConv packed, Tensor[] others) -> Tensor");
+}
+
+void define_attention(torch::Library& m) {
+  register_packed_attention(m);
+  m.def("attention_prepack(float q_scale, int q_zero_point, float k_scale, int k_zero_point,"
+        " float p_scale, int p_zero_point, float v_scale, int v_zero_point, str scores,"
+        " str epilogue) -> " IQ_CLASS "PackedAttention");
+  m.def("attention(Tensor q, Tensor k, Tensor v, " IQ_CLASS "PackedAttention packed,"
+        " Tensor[] score_tensors, Tensor[] others) -> Tensor");
 }
 
 void define_matmul(torch::Library& m) {
@@ -134,6 +144,7 @@ void mark(std::string_view /*site*/) {}
 }  // namespace
 
 TORCH_LIBRARY(ipex_quant, m) {
+  define_attention(m);
   define_binary(m);
   define_dynamic_linear(m);
   define_embedding(m);

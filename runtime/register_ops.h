@@ -6,8 +6,9 @@
 
 namespace ipex_quant::runtime {
 
-// Each is defined in runtime/packed_<name>.cpp (matmul, binary and embedding: in their op file) and
-// does nothing but m.class_<...>("Packed...") with its pickle functions.
+// Each is defined in runtime/packed_<name>.cpp (attention, matmul, binary and embedding: in
+// their op file) and does nothing but m.class_<...>("Packed...") with its pickle functions.
+void register_packed_attention(torch::Library& m);
 void register_packed_dynamic_linear(torch::Library& m);
 void register_packed_gru(torch::Library& m);
 void register_packed_linear(torch::Library& m);

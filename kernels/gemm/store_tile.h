@@ -135,6 +135,45 @@ inline IQ_INLINE void finish_bytes(const GemmTile& tile, int64_t row, int first,
 
 #endif
 
+/// Finishes scores (kScaleAddFloat): MR rows from `row` on, times NV vectors of columns from column
+/// `first` of the block on.
+/// \tparam Full  all columns are stored
+template <bool Full, int MR, int NV>
+inline IQ_INLINE void finish_scores(const GemmTile& tile, int64_t row, int first, int64_t columns,
+                                    const I32 (&acc)[MR][NV]) {
+  const EpiloguePlan& plan = *tile.epilogue;
+  const PostOpTensor& tensor = plan.tensors[0];
+  const int64_t col = tile.col + first;
+  const F32 factor = set1(plan.factor);
+  const auto finish = [&](auto adds) IQ_INLINE {
+    unroll<NV>([&](auto v) IQ_INLINE {
+      const F32 scale = load(tile.scale + first + v * kLanes);
+      const F32 bias = load(tile.bias + first + v * kLanes);
+      const int64_t count = Full ? kLanes : columns_of(columns, v);
+      unroll<MR>([&](auto r) IQ_INLINE {
+        const int64_t dst_row = tile.dst_rows[row + r];
+        F32 y = mul(fma(to_float(acc[r][v]), scale, bias), factor);
+        if constexpr (decltype(adds)::value != 0) {
+          const float* other =
+              static_cast<const float*>(tensor.data) + dst_row * tensor.row_stride + col;
+          y = add(y, Full ? load(other + v * kLanes) : load_some(other + v * kLanes, count));
+        }
+        float* out = static_cast<float*>(tile.dst) + dst_row * tile.dst_stride + col + v * kLanes;
+        if (Full) {
+          store(out, y);
+        } else {
+          store_some(out, y, count);
+        }
+      });
+    });
+  };
+  if (plan.adds) {
+    finish(Index<1>());
+  } else {
+    finish(Index<0>());
+  }
+}
+
 /// Asks for the lines that a sum with another tensor will read and write. Its rows lie too far
 /// apart for the hardware to see what comes next, and there are twice as many as without it.
 template <int MR, int NV>
@@ -169,6 +208,12 @@ inline IQ_INLINE void store_tile(const GemmTile& tile, int64_t row, int first,
     finish_bytes<false>(tile, row, first, columns, acc, known);
   } else if (direct && plan.form == EpilogueForm::kAddU8Quantize) {
     finish_bytes<true>(tile, row, first, columns, acc, known);
+  } else if (direct && plan.form == EpilogueForm::kScaleAddFloat) {
+    if (columns == NV * kLanes) {
+      finish_scores<true>(tile, row, first, columns, acc);
+    } else {
+      finish_scores<false>(tile, row, first, columns, acc);
+    }
   } else if (direct && plan.form == EpilogueForm::kFloat) {
     unroll<MR>([&](auto r) IQ_INLINE {
       float* out = static_cast<float*>(tile.dst) + dst_rows[r] * tile.dst_stride + col;

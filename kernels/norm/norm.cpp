@@ -33,8 +33,8 @@ void softmax(const SoftmaxArgs& args, Features features, const Parallel& paralle
   const auto kernel = select_norm<SoftmaxArgs>(features);
   parallel(args.rows, grain(args.cols), [&](int64_t begin, int64_t end) {
     SoftmaxArgs part = args;
-    part.src += begin * args.cols;
-    part.dst += begin * args.cols;
+    part.src += begin * args.src_stride;
+    part.dst += begin * args.dst_stride;
     part.rows = end - begin;
     kernel(part);
   });

@@ -24,6 +24,8 @@ struct SoftmaxArgs {
   uint8_t* dst;      ///< [rows][cols]
   int64_t rows;
   int64_t cols;
+  int64_t src_stride;  ///< elements from row to row
+  int64_t dst_stride;
   float inv_scale;     ///< 1 / scale, rounded to float once
   int32_t zero_point;  ///< 0..255
 };

@@ -16,12 +16,24 @@ constexpr int64_t kNormChunk = 256;
 /// Exponentials of longer rows are computed twice.
 constexpr int64_t kKeptExponentials = 4096;
 
-/// exp(y) for y <= 0, or NaN. Below -80 it is exp(-80), which is nothing beside a sum of 1 or more,
-/// and far from the denormals that slow a CPU down.
-inline IQ_INLINE F32 exp_down(F32 y) {
-  const ExpParts e = exp_parts(max(set1(-80.0f), y));
-  const F32 exp_r = add(fma(mul(e.r, e.r), e.p, e.r), set1(1.0f));
-  return mul(exp_r, exp2_int(to_int(e.n)));
+/// exp(y) for y <= 0, or NaN, within 8 * 2^-24 of it above -20. Below -80 it is exp(-80), which is
+/// nothing beside a sum of 1 or more, and far from the denormals that slow a CPU down.
+template <class V>
+inline IQ_INLINE V exp_down(V y) {
+  const F32 log2_e = set1(0x1.715476p+0f);
+  // 1.5 * 2^23 + 127: the sum has no fraction, its last bits are n + 127, where n is the integer
+  // next to y / ln 2.
+  const F32 magic = set1(12583039.0f);
+  y = max(set1(-80.0f), y);
+  const V sum = fma(y, log2_e, magic);
+  const V f = fma(y, log2_e, sub(magic, sum));  // y / ln 2 - n
+  // 2^f, minimax on |f| <= 1/2 for the relative error: degree 5, 1.1e-7.
+  V p = fma(set1(0x1.5bb988p-10f), f, set1(0x1.3ceb1p-7f));
+  p = fma(p, f, set1(0x1.c6b758p-5f));
+  p = fma(p, f, set1(0x1.ebf9bap-3f));
+  p = fma(p, f, set1(0x1.62e42ap-1f));
+  p = fma(p, f, set1(1.0f));
+  return mul(p, as_float(shift_left(as_int(sum), 23)));
 }
 
 /// quantize_range() for short ranges.
@@ -36,36 +48,88 @@ inline void quantize_short(const ToBytes& to, const float* src, uint8_t* dst, in
   });
 }
 
-inline void softmax_body(const SoftmaxArgs& args) {
-  float kept[kKeptExponentials];
-  const bool keeps = args.cols <= kKeptExponentials;
-  for (int64_t row = 0; row < args.rows; ++row) {
-    const float* src = args.src + row * args.cols;
-    uint8_t* dst = args.dst + row * args.cols;
-    const F32 most = set1(max_row(src, args.cols));
-    RowLanes sums(0.0f);
-    // Writes kRowLanes floats: `kept` has room for whole blocks.
-    const auto exponentials = [&](const RowLanes& x, float* e) IQ_INLINE {
-      unroll<kRowVectors>([&](auto v) IQ_INLINE {
-        const F32 y = exp_down(sub(x.v[v], most));
-        store(e + v * kLanes, y);
-        sums.v[v] = add(sums.v[v], y);
-      });
-    };
-    for_row_blocks(src, args.cols, kLowest, [&](int64_t i, const RowLanes& x) IQ_INLINE {
-      exponentials(x, keeps ? kept + i : kept);
-    });
-    const ToBytes to(args.inv_scale / fold_lanes(sums, Sum()), args.zero_point);
-    if (keeps) {
-      quantize_short(to, kept, dst, args.cols);
-      continue;
+/// Rows of softmax on which each step runs before the next one starts, so that the folds of many
+/// rows overlap.
+constexpr int64_t kSoftmaxRows = 8;
+
+/// e = exp(x - most) of one block of a row; adds it to the sums.
+inline IQ_INLINE void exponentials_of(const RowLanes& x, F32 most, float* e, RowLanes& sums) {
+  F32s<kRowVectors> y;
+  unroll<kRowVectors>([&](auto v) IQ_INLINE { y.v[v] = x.v[v]; });
+  y = exp_down(sub(y, most));
+  store_wide(e, y);
+  unroll<kRowVectors>([&](auto v) IQ_INLINE { sums.v[v] = add(sums.v[v], y.v[v]); });
+}
+
+/// e = exp(x - most) of n elements of a row; `e` has room for whole blocks. \return `sums` and
+/// theirs
+inline IQ_INLINE RowLanes exponentials(const float* x, int64_t n, float most, float* e,
+                                       RowLanes sums) {
+  const F32 highest = set1(most);
+  int64_t done = 0;
+  if constexpr (kRowVectors == 2) {  // two blocks at a time fill the latencies
+    for (; done + 2 * kRowLanes <= n; done += 2 * kRowLanes) {
+      const F32s<4> y = exp_down(sub(load_wide<4>(x + done), highest));
+      store_wide(e + done, y);
+      sums.v[0] = add(add(sums.v[0], y.v[0]), y.v[2]);
+      sums.v[1] = add(add(sums.v[1], y.v[1]), y.v[3]);
     }
+  }
+  for_row_blocks(x + done, n - done, kLowest, [&](int64_t i, const RowLanes& block) IQ_INLINE {
+    exponentials_of(block, highest, e + done + i, sums);
+  });
+  return sums;
+}
+
+/// Rows whose exponentials fit into `kept`, stride floats apart.
+inline void softmax_rows(const SoftmaxArgs& args, int64_t first, int64_t rows, float* kept,
+                         int64_t stride) {
+  const float* src = args.src + first * args.src_stride;
+  uint8_t* dst = args.dst + first * args.dst_stride;
+  float most[kSoftmaxRows];
+  float sum[kSoftmaxRows];
+  for (int64_t r = 0; r < rows; ++r) most[r] = max_row(src + r * args.src_stride, args.cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    sum[r] = fold_lanes(exponentials(src + r * args.src_stride, args.cols, most[r],
+                                     kept + r * stride, RowLanes(0.0f)),
+                        Sum());
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    quantize_short(ToBytes(args.inv_scale / sum[r], args.zero_point), kept + r * stride,
+                   dst + r * args.dst_stride, args.cols);
+  }
+}
+
+/// A row whose exponentials are computed twice.
+inline void softmax_long_row(const SoftmaxArgs& args, int64_t row, float* chunk) {
+  const float* src = args.src + row * args.src_stride;
+  uint8_t* dst = args.dst + row * args.dst_stride;
+  const float most = max_row(src, args.cols);
+  const auto for_chunks = [&](const auto& f) {
     for (int64_t i = 0; i < args.cols; i += kNormChunk) {
-      const int64_t n = args.cols - i < kNormChunk ? args.cols - i : kNormChunk;
-      for_row_blocks(src + i, n, kLowest,
-                     [&](int64_t j, const RowLanes& x) IQ_INLINE { exponentials(x, kept + j); });
-      quantize_short(to, kept, dst + i, n);
+      f(i, args.cols - i < kNormChunk ? args.cols - i : kNormChunk);
     }
+  };
+  RowLanes sums(0.0f);
+  for_chunks([&](int64_t i, int64_t n) { sums = exponentials(src + i, n, most, chunk, sums); });
+  const ToBytes to(args.inv_scale / fold_lanes(sums, Sum()), args.zero_point);
+  for_chunks([&](int64_t i, int64_t n) {
+    exponentials(src + i, n, most, chunk, RowLanes(0.0f));
+    quantize_short(to, chunk, dst + i, n);
+  });
+}
+
+inline void softmax_body(const SoftmaxArgs& args) {
+  alignas(64) float kept[kKeptExponentials];
+  if (args.cols > kKeptExponentials) {
+    for (int64_t row = 0; row < args.rows; ++row) softmax_long_row(args, row, kept);
+    return;
+  }
+  const int64_t stride = (args.cols + kRowLanes - 1) / kRowLanes * kRowLanes;
+  const int64_t fit = kKeptExponentials / stride;
+  const int64_t step = fit < kSoftmaxRows ? fit : kSoftmaxRows;
+  for (int64_t row = 0; row < args.rows; row += step) {
+    softmax_rows(args, row, args.rows - row < step ? args.rows - row : step, kept, stride);
   }
 }
 

@@ -159,6 +159,9 @@ def test_steps_that_read_tensors(isa, n):
         "mul_u8(0.03,100)": (q, y * dq),
         "add_f32": (real, y + real.numpy()),
         "mul_f32": (real, y * real.numpy()),
+        "masked_fill(-3)": (real > 0, np.where(real.numpy() > 0, np.float32(-3), y)),
+        "where(-inf)": (real > 0, np.where(real.numpy() > 0, y, -np.float32(np.inf))),
+        "where(2)": (q // 100, np.where(q.numpy() >= 100, y, np.float32(2))),
     }
     for step, (other, want) in cases.items():
         got = ops.linear(x, ops.linear_prepack(w, s, None, 0.02, 3, step), [other])
@@ -173,6 +176,10 @@ def test_steps_that_read_tensors(isa, n):
         got = ops.linear(x, packed, [first, second])
         want = np.maximum(y + first.numpy(), np.float32(0))
         want = want * dequantize_reference(second.numpy(), 0.03, 100)
+        np.testing.assert_array_equal(got.numpy(), want)
+        packed_mask = ops.linear_prepack(w, s, None, 0.02, 3, "add_f32|masked_fill(1)")
+        got = ops.linear(x, packed_mask, [first, second > 90])
+        want = np.where(second.numpy() > 90, np.float32(1), y + first.numpy())
         np.testing.assert_array_equal(got.numpy(), want)
     wide = torch.randn(n, 18).t()[::2]
     got = ops.linear(x, ops.linear_prepack(w, s, None, 0.02, 3, "add_f32"), [wide])
