@@ -13,6 +13,7 @@
 #include "passes/freeze/bind.h"
 #include "passes/freeze/use_bfloat16.h"
 #include "passes/fusion/fuse.h"
+#include "passes/fusion/fuse_attention.h"
 #include "passes/fusion/fuse_norms.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
@@ -25,6 +26,7 @@
 #include "passes/normalize/fold_channel_affine.h"
 #include "passes/normalize/fold_pad.h"
 #include "passes/normalize/freeze.h"
+#include "passes/normalize/remove_casts.h"
 #include "passes/normalize/remove_dropout.h"
 #include "passes/normalize/remove_mutation.h"
 #include "passes/normalize/settle_fake_quant.h"
@@ -56,6 +58,7 @@ const std::vector<Pass> kPipeline = {
     {"canonicalize-conv",        plain<canonicalize_conv>,          kFrozen,                    kNone},
     {"canonicalize-linear",      plain<canonicalize_linear>,        kFrozen,                    kCanonical},
     {"decompose",                plain<decompose>,                  kFrozen,                    kDecomposed},
+    {"remove-casts",             plain<remove_casts>,               kFrozen,                    kNone},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
     {"fold-channel-affine",      plain<fold_channel_affine>,        kFunctional | kCanonical,   kNone},
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
@@ -67,6 +70,7 @@ const std::vector<Pass> kPipeline = {
     {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
     {"fuse",                     fuse,                              kPropagated,                kFused},
     {"fuse-norms",               plain<fuse_norms>,                 kFused,                     kNone},
+    {"fuse-attention",           plain<fuse_attention>,             kFused,                     kNone},
     {"bind",                     plain<bind>,                       kFused,                     kBound},
     {"use-bfloat16",             plain<use_bfloat16>,               kBound,                     kNone},
     {"write-portable",           plain<write_portable>,             kQuantized,                 kNone},

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "passes/freeze/use_bfloat16.h"
+#include "passes/fusion/fuse_attention.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/plan.h"
@@ -119,6 +120,26 @@ bool reads_fake_quantized(const Node* node) {
                       rounded));
 }
 
+bool lists(const Node* node, c10::Symbol attribute, std::int64_t id) {
+  const auto& ids = node->is(attribute);
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+/// What became of one of the ops that an attention computes.
+Entry attention_entry(const Node* node, std::int64_t id) {
+  Entry entry;
+  entry.kernel = node->kind().toQualString();
+  if (lists(node, softmax_ids_attr(), id)) {
+    entry.became = Became::kFloat;
+    entry.reason = "it has float32 arithmetic only, between the two int8 products of this operator";
+    return entry;
+  }
+  entry.became = Became::kInt8;
+  const bool of_scores = lists(node, score_ids_attr(), id) && !lists(node, result_ids_attr(), id);
+  entry.epilogue = of_scores ? node->s(scores_attr()) : epilogue_of(node);
+  return entry;
+}
+
 Entry entry_of(const Node* node, const Int8Values& int8) {
   Entry entry;
   if (is_op(node,
@@ -220,8 +241,10 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
   for (const Node* node : all_nodes(graph)) {
     const auto ids = ids_of(node);
     if (ids.empty()) continue;
-    const Entry entry = entry_of(node, int8);
+    const bool attention = is_op(node, {"ipex_quant::attention"});
+    const Entry of_all = entry_of(node, int8);
     for (const std::int64_t id : ids) {
+      const Entry entry = attention ? attention_entry(node, id) : of_all;
       const auto reason = kept.find(id);
       const bool is_kept = reason != kept.end();
       const Entry own = is_kept ? kept_entry(node, entry, id, reason->second, ops) : entry;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "passes/fusion/post_ops.h"
+#include "passes/fusion/known_float.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 

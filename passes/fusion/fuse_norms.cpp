@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include "passes/fusion/known_float.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/shapes.h"
@@ -67,7 +68,10 @@ bool fuse_softmax(Graph& graph, Node* node, Shapes& shapes) {
   if (quantize == nullptr || data_uses(node->output()).size() != 1) return false;
   const bool safe = is_op(node, {"aten::_safe_softmax"});
   if (safe && constant_int(quantize->input(2)) != std::optional<std::int64_t>(0)) return false;
-  if (!is_none(node->input(2)) || !is_last_dimension(node, shapes)) return false;
+  const bool casts = !is_none(node->input(2)) &&
+                     (constant_int(node->input(2)) != static_cast<std::int64_t>(at::kFloat) ||
+                      !is_known_float(node->input(0)));
+  if (casts || !is_last_dimension(node, shapes)) return false;
   const WithInsertPoint guard(node);
   Value* q =
       insert_call(graph, "ipex_quant::softmax",

@@ -4,10 +4,9 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <unordered_set>
 
+#include "passes/fusion/known_float.h"
 #include "passes/ir.h"
-#include "passes/quant/data_movement.h"
 
 namespace ipex_quant::passes {
 
@@ -101,13 +100,26 @@ bool result_is_first(const Match& m) { return m.node->input(0) == m.result; }
 std::size_t other_index(const Match& m) { return result_is_first(m) ? 1 : 0; }
 const Value* other_operand(const Match& m) { return m.node->input(other_index(m)); }
 
-/// A mask added to attention scores: softmax and the product with the values fix the shape of the
-/// sum to that of the scores, though the mask's own sizes may be unknown.
+/// The scores that an op masks or scales.
+const Value* masked_scores(const Node* node) {
+  return node->input(is_op(node, {"aten::where"}) ? 1 : 0);
+}
+
+/// A mask put on attention scores: softmax and the product with the values fix the shape of the
+/// masked scores to that of the scores, though the mask's own sizes may be unknown.
 bool is_attention_mask(const Match& m) {
-  if (!is_op(m.node, {"aten::add"}) || m.node->output()->uses().size() != 1) return false;
-  if (!is_op(m.node->output()->uses()[0].user, {"aten::softmax"})) return false;
+  const Node* node = m.node;
+  while (is_op(node, {"aten::add", "aten::masked_fill", "aten::where"})) {
+    const auto& uses = node->output()->uses();
+    if (uses.size() != 1) return false;
+    node = uses[0].user;
+  }
+  if (node == m.node || !is_op(node, {"aten::softmax", "aten::_safe_softmax"})) return false;
   const Value* scores = m.result;
-  while (made_by(scores, {"aten::mul", "aten::div"})) scores = scores->node()->input(0);
+  while (made_by(scores,
+                 {"aten::mul", "aten::div", "aten::add", "aten::masked_fill", "aten::where"})) {
+    scores = masked_scores(scores->node());
+  }
   return made_by(scores, {"aten::matmul", "aten::bmm"});
 }
 
@@ -170,6 +182,32 @@ std::optional<PostOp> div_row(const Match& m) {
   return steps({call("mul", 1.0 / *number)});
 }
 
+/// step(value) with the mask at input `mask`.
+std::optional<PostOp> mask_step(const Match& m, const char* step, std::size_t mask,
+                                std::size_t value) {
+  const auto fill = m.number(value);
+  if (!fill || std::isnan(*fill)) return m.refuse("what it fills in is not a constant number");
+  if (!m.shapes->fits(m.node->input(mask), m.result) && !is_attention_mask(m))
+    return m.refuse("its mask may enlarge the result");
+  PostOp post_op;
+  post_op.reads = PostOp::Reads::kMask;
+  post_op.other = mask;
+  post_op.mask_step = call(step, *fill);
+  return post_op;
+}
+
+std::optional<PostOp> masked_fill_row(const Match& m) {
+  if (m.node->input(0) != m.result) return m.refuse("the result is its mask");
+  return mask_step(m, "masked_fill", 1, 2);
+}
+
+std::optional<PostOp> where_row(const Match& m) {
+  if (m.input_count() != 3 || m.node->input(0) == m.result)
+    return m.refuse("the result is its mask");
+  return m.node->input(1) == m.result ? mask_step(m, "where", 0, 2)
+                                      : mask_step(m, "masked_fill", 0, 1);
+}
+
 std::optional<PostOp> neg_row(const Match&) { return steps({"mul(-1)"}); }
 
 struct Row {
@@ -203,103 +241,10 @@ constexpr Row kRows[] = {
     {"aten::rsub",        nullptr,       rsub_row},
     {"aten::mul",         nullptr,       mul_row},
     {"aten::div",         nullptr,       div_row},
+    {"aten::masked_fill", nullptr,       masked_fill_row},
+    {"aten::where",       nullptr,       where_row},
 };
 // clang-format on
-
-bool yields_float(const Node* node) {
-  static const std::unordered_set<std::string> kNames = {"aten::conv1d",
-                                                         "aten::conv2d",
-                                                         "aten::conv3d",
-                                                         "aten::conv_transpose1d",
-                                                         "aten::conv_transpose2d",
-                                                         "aten::conv_transpose3d",
-                                                         "aten::linear",
-                                                         "aten::layer_norm",
-                                                         "aten::batch_norm",
-                                                         "aten::group_norm",
-                                                         "aten::instance_norm",
-                                                         "aten::embedding",
-                                                         "aten::embedding_bag",
-                                                         "aten::lstm",
-                                                         "aten::gru",
-                                                         "aten::softmax",
-                                                         "aten::gelu",
-                                                         "aten::sigmoid",
-                                                         "aten::tanh",
-                                                         "aten::silu",
-                                                         "aten::hardswish",
-                                                         "aten::hardsigmoid",
-                                                         "aten::mish",
-                                                         "aten::elu",
-                                                         "aten::leaky_relu",
-                                                         "aten::adaptive_avg_pool1d",
-                                                         "aten::adaptive_avg_pool2d",
-                                                         "aten::adaptive_avg_pool3d",
-                                                         "aten::avg_pool1d",
-                                                         "aten::avg_pool2d",
-                                                         "aten::avg_pool3d",
-                                                         "aten::upsample_bilinear2d",
-                                                         "ipex_quant::dequantize",
-                                                         "ipex_quant::conv",
-                                                         "ipex_quant::linear",
-                                                         "ipex_quant::matmul",
-                                                         "ipex_quant::binary"};
-  return kNames.count(node->kind().toQualString()) != 0;
-}
-
-bool keeps_dtype(const Node* node) {
-  return is_op(node,
-               {"aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min",
-                "aten::clamp_max", "aten::neg", "aten::abs", "aten::masked_fill", "aten::rsub",
-                "aten::index", "aten::dropout", "aten::mean", "aten::softplus"});
-}
-
-/// Some op reads the value that takes nothing but float there.
-bool read_as_float(const Value* value) {
-  for (const torch::jit::Use& use : value->uses()) {
-    const bool reads_float =
-        is_op(use.user, {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::conv_transpose1d",
-                         "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::linear",
-                         "aten::layer_norm", "aten::batch_norm", "ipex_quant::quantize"});
-    if (reads_float && use.offset == 0) return true;
-  }
-  return false;
-}
-
-bool known_float(const Value* value, int depth) {
-  constexpr int kMaxDepth = 64;
-  if (depth > kMaxDepth) return false;
-  if (const auto tensor = constant_tensor(value)) return tensor->scalar_type() == at::kFloat;
-  if (read_as_float(value)) return true;
-  const Node* node = value->node();
-  if (node->inputs().empty()) return false;
-  if (yields_float(node)) return true;
-  if (const auto movement = movement_of(const_cast<Value*>(value))) {
-    return known_float(movement->input, depth + 1);
-  }
-  if (keeps_dtype(node)) return known_float(node->input(0), depth + 1);
-  if (is_op(node, {"aten::to"})) {
-    const auto dtype = constant_int(node->input(1));
-    return dtype && *dtype == static_cast<std::int64_t>(at::kFloat);
-  }
-  if (is_op(node, {"aten::matmul", "aten::bmm", "aten::mm"})) {
-    return known_float(node->input(0), depth + 1);
-  }
-  if (is_op(node, {"aten::add", "aten::sub", "aten::mul", "aten::div"})) {
-    const Value* a = node->input(0);
-    const Value* b = node->input(1);
-    if (constant_number(a)) return known_float(b, depth + 1);
-    if (constant_number(b)) return known_float(a, depth + 1);
-    return known_float(a, depth + 1) && known_float(b, depth + 1);
-  }
-  if (is_op(node, {"aten::cat"}) && made_by(node->input(0), {"prim::ListConstruct"})) {
-    for (const Value* tensor : node->input(0)->node()->inputs()) {
-      if (!known_float(tensor, depth + 1)) return false;
-    }
-    return true;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -322,7 +267,10 @@ std::optional<PostOp> post_op_of(Node* node, const Value* result, Shapes& shapes
 void append_steps(const PostOp& post_op, const Node* node, std::vector<std::string>& texts,
                   std::vector<Value*>& others) {
   texts.insert(texts.end(), post_op.before.begin(), post_op.before.end());
-  if (post_op.reads != PostOp::Reads::kNothing) {
+  if (post_op.reads == PostOp::Reads::kMask) {
+    texts.push_back(post_op.mask_step);
+    others.push_back(const_cast<Value*>(node->input(post_op.other)));
+  } else if (post_op.reads != PostOp::Reads::kNothing) {
     const std::string name = post_op.reads == PostOp::Reads::kAddend ? "add" : "mul";
     Value* other = const_cast<Value*>(node->input(post_op.other));
     const Node* maker = other->node();
@@ -348,8 +296,6 @@ std::string epilogue_text(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) joined += (joined.empty() ? "" : "|") + text;
   return joined;
 }
-
-bool is_known_float(const Value* value) { return known_float(value, 0); }
 
 std::vector<std::string> post_op_names() {
   std::vector<std::string> names;

@@ -14,11 +14,12 @@ namespace ipex_quant::passes {
 
 /// One graph node written as epilogue steps. At most one of them reads a tensor.
 struct PostOp {
-  enum class Reads { kNothing, kAddend, kFactor };
+  enum class Reads { kNothing, kAddend, kFactor, kMask };
 
   std::vector<std::string> before;  ///< steps in front of the one that reads a tensor
   Reads reads = Reads::kNothing;
   std::size_t other = 0;  ///< input of the node that it reads
+  std::string mask_step;  ///< the step that reads a mask
   std::vector<std::string> after;
 
   /// Number of steps.
@@ -38,10 +39,6 @@ void append_steps(const PostOp& post_op, const Node* node, std::vector<std::stri
 std::string quantize_step(double scale, std::int64_t zero_point);
 /// Steps joined by "|".
 std::string epilogue_text(const std::vector<std::string>& steps);
-
-/// True when the value is certainly float32 (a trace has no dtypes): made by an op that yields
-/// float, or by moving or combining such values.
-bool is_known_float(const Value* value);
 
 /// Names of all ops that some row takes, for docs and tests.
 std::vector<std::string> post_op_names();

@@ -28,6 +28,12 @@ MaskKind mask_kind(const Value* mask) {
                    "aten::logical_xor", "aten::isinf", "aten::isnan"})) {
     return MaskKind::kBool;
   }
+  if (is_op(node, {"aten::__and__", "aten::__or__", "aten::__xor__", "aten::bitwise_and",
+                   "aten::bitwise_or", "aten::bitwise_xor", "aten::bitwise_not"})) {
+    const bool one = node->inputs().size() == 1;
+    const MaskKind kind = mask_kind(node->input(0));
+    return one || kind == mask_kind(node->input(1)) ? kind : MaskKind::kUnknown;
+  }
   if (is_op(node, {"aten::softmax", "aten::linear", "aten::matmul", "aten::div"})) {
     return MaskKind::kFloat;
   }
@@ -40,10 +46,11 @@ MaskKind mask_kind(const Value* mask) {
     return MaskKind::kFloat;
   }
   // Operators that keep the dtype of their input; arithmetic with a bool gives a number.
-  if (is_op(node, {"aten::view", "aten::reshape", "aten::expand", "aten::unsqueeze", "aten::slice",
-                   "aten::select", "aten::transpose", "aten::permute", "aten::contiguous",
-                   "aten::clone", "aten::masked_fill", "aten::tril", "aten::triu",
-                   "aten::expand_as", "aten::squeeze", "aten::zeros_like", "aten::ones_like"})) {
+  if (is_op(node,
+            {"aten::view", "aten::reshape", "aten::expand", "aten::unsqueeze", "aten::slice",
+             "aten::select", "aten::transpose", "aten::permute", "aten::contiguous", "aten::clone",
+             "aten::masked_fill", "aten::tril", "aten::triu", "aten::expand_as", "aten::squeeze",
+             "aten::zeros_like", "aten::ones_like", "aten::index"})) {
     return mask_kind(node->input(0));
   }
   const bool is_arithmetic = is_op(node, {"aten::add", "aten::sub", "aten::rsub", "aten::mul"});

@@ -154,9 +154,9 @@ def test_gate_that_enlarges_is_a_product(models: dict[str, Compiled]) -> None:
 def test_attention_multiplies_in_int8(models: dict[str, Compiled], name: str) -> None:
     counts = Counter(models[name].kinds)
     assert counts["ipex_quant::linear"] == 4
-    assert counts["ipex_quant::matmul"] == 2
+    assert counts["ipex_quant::attention"] == 1
+    assert not counts["ipex_quant::matmul"] + counts["ipex_quant::softmax"]
     assert not counts["aten::linear"] + counts["aten::matmul"] + counts["aten::add"]
-    assert counts["ipex_quant::softmax"] == 1
     assert counts["ipex_quant::layer_norm_quantize"] == 2
     assert not counts["ipex_quant::quantize"] + counts["aten::softmax"] + counts["aten::layer_norm"]
 
@@ -256,7 +256,7 @@ def test_report_rows() -> None:
 
 def test_report_says_which_operator_computes_a_norm(models: dict[str, Compiled]) -> None:
     rows = {row["op"]: row for row in models["attention"].report}
-    for op, kernel in (("softmax", "softmax"), ("layer_norm", "layer_norm_quantize")):
+    for op, kernel in (("softmax", "attention"), ("layer_norm", "layer_norm_quantize")):
         found = rows[f"aten::{op}"]
         assert (found["became"], found["kernel"]) == ("float", f"ipex_quant::{kernel}")
         assert "float32" in found["reason"]

@@ -14,6 +14,7 @@ CONSTANTS = """
   %k : Float(8, 8, 3, 3) = prim::Constant[value=<Tensor>]()
   %row : Float(8) = prim::Constant[value=<Tensor>]()
   %number : Float() = prim::Constant[value=<Tensor>]()
+  %mask : Bool(8) = prim::Constant[value=<Tensor>]()
   %s : float = prim::Constant[value=0.5]()
   %z : int = prim::Constant[value=3]()
   %s2 : float = prim::Constant[value=0.25]()
@@ -42,6 +43,7 @@ TENSORS = [
     torch.randn(8, 8, 3, 3),
     torch.randn(8),
     torch.tensor(2.0),
+    torch.randn(8) > 0,
 ]
 X = "  %x : Tensor = ipex_quant::dequantize(%q, %s, %z)"
 LINEAR = """  %x : Tensor = ipex_quant::dequantize(%q, %s, %z)
@@ -118,6 +120,10 @@ POST_OPS = [
     ("aten::sub(%row, %v0, %one)", "mul(-1)|add_f32"),
     ("aten::sub(%v0, %row, %one)", "mul(-1)|add_f32|mul(-1)"),
     ("aten::mul(%row, %v0)", "mul_f32"),
+    ("aten::masked_fill(%v0, %mask, %minus1)", "masked_fill(-1)"),
+    ("aten::masked_fill(%v0, %mask, %number)", "masked_fill(2)"),
+    ("aten::where(%mask, %v0, %half)", "where(0.5)"),
+    ("aten::where(%mask, %number, %v0)", "masked_fill(2)"),
 ]
 
 
@@ -130,7 +136,8 @@ def test_every_post_op_has_a_case() -> None:
 
 @pytest.mark.parametrize(("call", "step"), POST_OPS)
 def test_post_op(call: str, step: str) -> None:
-    others = "[<8>]" if "_f32" in step else "[]"
+    reads = any(name in step for name in ("_f32", "masked_fill", "where"))
+    others = "[<8>]" if reads else "[]"
     before = graph(LINEAR, f"  %y : Tensor = {call}")
     check(before, after_linear(step, others), codes(5, 8))
 
