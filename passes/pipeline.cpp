@@ -14,6 +14,7 @@
 #include "passes/freeze/use_bfloat16.h"
 #include "passes/fusion/fuse.h"
 #include "passes/fusion/fuse_attention.h"
+#include "passes/fusion/fuse_cells.h"
 #include "passes/fusion/fuse_norms.h"
 #include "passes/fusion/recognize_activations.h"
 #include "passes/ir.h"
@@ -21,10 +22,12 @@
 #include "passes/normalize/canonicalize_conv.h"
 #include "passes/normalize/canonicalize_linear.h"
 #include "passes/normalize/decompose.h"
+#include "passes/normalize/expand_glu.h"
 #include "passes/normalize/expand_transformer.h"
 #include "passes/normalize/fold_batch_norm.h"
 #include "passes/normalize/fold_channel_affine.h"
 #include "passes/normalize/fold_pad.h"
+#include "passes/normalize/fold_splits.h"
 #include "passes/normalize/freeze.h"
 #include "passes/normalize/remove_casts.h"
 #include "passes/normalize/remove_dropout.h"
@@ -55,16 +58,19 @@ const std::vector<Pass> kPipeline = {
     {"remove-dropout",           plain<remove_dropout>,             kFrozen,                    kNone},
     {"remove-mutation",          plain<remove_mutation>,            kFrozen,                    kFunctional},
     {"adopt-quantization",       plain<adopt_quantization>,         kFunctional,                kNone},
+    {"fold-splits",              plain<fold_splits>,                kFrozen | kFunctional,      kNone},
     {"canonicalize-conv",        plain<canonicalize_conv>,          kFrozen,                    kNone},
     {"canonicalize-linear",      plain<canonicalize_linear>,        kFrozen,                    kCanonical},
     {"decompose",                plain<decompose>,                  kFrozen,                    kDecomposed},
     {"remove-casts",             plain<remove_casts>,               kFrozen,                    kNone},
+    {"expand-glu",               plain<expand_glu>,                 kFrozen,                    kNone},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
     {"fold-channel-affine",      plain<fold_channel_affine>,        kFunctional | kCanonical,   kNone},
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
     {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
+    {"fuse-cells",               fuse_cells,                        kFunctional | kSites,       kNone},
     {"insert-quant-dequant",     insert_quant_dequant,              kCanonical | kSites,        kQuantized},
     {"split-shared-dequantize",  plain<split_shared_dequantize>,    kFunctional,                kUniqueDequantize},
     {"propagate",                plain<propagate>,                  kUniqueDequantize,          kPropagated},
@@ -78,7 +84,9 @@ const std::vector<Pass> kPipeline = {
 // clang-format on
 
 /// The first row of compile.
-const char* const kFirstOfCompile = "insert-quant-dequant";
+const char* const kFirstOfCompile = "fuse-cells";
+/// The row that a portable graph needs alone.
+const char* const kInsert = "insert-quant-dequant";
 /// The last rows, which only some targets take.
 const char* const kBfloat16 = "use-bfloat16";
 const char* const kPortable = "write-portable";
@@ -139,7 +147,7 @@ std::vector<Pass> normalize_passes() {
 }
 
 std::vector<Pass> compile_passes(Target target) {
-  if (target == Target::kPortable) return {find_pass(kFirstOfCompile), find_pass(kPortable)};
+  if (target == Target::kPortable) return {find_pass(kInsert), find_pass(kPortable)};
   const auto& rows = pipeline();
   const char* end = target == Target::kBfloat16 ? kPortable : kBfloat16;
   return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)),

@@ -9,6 +9,7 @@
 
 #include "passes/freeze/use_bfloat16.h"
 #include "passes/fusion/fuse_attention.h"
+#include "passes/integers.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/plan.h"
@@ -19,12 +20,14 @@ const char* const kReportAttribute = "_ipex_quant_report";
 
 namespace {
 
-enum class Became { kRemoved, kFloat, kPassThrough, kInt8 };  // the later one counts
+enum class Became { kRemoved, kInteger, kFloat, kPassThrough, kInt8 };  // the later one counts
 
 const char* name_of(Became became) {
   switch (became) {
   case Became::kRemoved:
     return "removed";
+  case Became::kInteger:
+    return "integer";
   case Became::kFloat:
     return "float";
   case Became::kPassThrough:
@@ -92,6 +95,8 @@ class Int8Values {
         is_op(node, {"aten::cat", "aten::concat", "aten::stack"})) {
       return !node->inputs().empty() && has(node->input(0));
     }
+    // On int8 data a pad fills with the zero point, which is no movement by the table.
+    if (is_op(node, {"aten::pad", "aten::constant_pad_nd"})) return has(node->input(0));
     const Value* moved = moved_input(node);
     return moved != nullptr && has(moved);
   }
@@ -140,7 +145,7 @@ Entry attention_entry(const Node* node, std::int64_t id) {
   return entry;
 }
 
-Entry entry_of(const Node* node, const Int8Values& int8) {
+Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
   if (is_op(node,
             {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::layer_norm_quantize"})) {
@@ -157,6 +162,11 @@ Entry entry_of(const Node* node, const Int8Values& int8) {
   }
   if (!node->outputs().empty() && int8.has(node->output(0))) {
     entry.became = Became::kPassThrough;
+    return entry;
+  }
+  if (!node->outputs().empty() && integers.has(node->output(0))) {
+    entry.became = Became::kInteger;
+    entry.reason = "its result is integer or boolean";
     return entry;
   }
   entry.became = Became::kFloat;
@@ -238,11 +248,12 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
                         const KeptFloat& kept) {
   std::map<std::int64_t, Entry> entries;
   const Int8Values int8(graph);
+  Integers integers;
   for (const Node* node : all_nodes(graph)) {
     const auto ids = ids_of(node);
     if (ids.empty()) continue;
     const bool attention = is_op(node, {"ipex_quant::attention"});
-    const Entry of_all = entry_of(node, int8);
+    const Entry of_all = entry_of(node, int8, integers);
     for (const std::int64_t id : ids) {
       const Entry entry = attention ? attention_entry(node, id) : of_all;
       const auto reason = kept.find(id);

@@ -48,8 +48,9 @@ std::vector<int64_t> check_batch_sizes(const at::Tensor& batch_sizes, int64_t ro
 /// so that any grouping gives the same bits.
 States run_groups(const at::Tensor& data, const at::Tensor& batch_sizes, const Initial& initial,
                   const char* op, const RunGroup& run) {
-  check_tensor(data, at::kFloat, op, "data");
-  TORCH_CHECK(data.dim() == 2, op, ": data must have 2 dimensions, got shape ", data.sizes());
+  TORCH_CHECK(data.device().is_cpu() && data.dim() == 2, op,
+              ": data must have 2 dimensions and be on the CPU, got shape ", data.sizes(), " on ",
+              data.device());
   const std::vector<int64_t> sizes = check_batch_sizes(batch_sizes, data.size(0), op);
   const auto time = static_cast<int64_t>(sizes.size());
   for (const auto& [name, state] : initial) {

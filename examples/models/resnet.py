@@ -7,16 +7,21 @@ from torch import nn
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with a shortcut; the output is four times as wide."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut; the output is four times as wide.
 
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    With `groups` the block of a ResNeXt, whose inner convolutions are `inner` times as wide.
+    """
+
+    def __init__(
+        self, channels: int, width: int, stride: int, groups: int = 1, inner: int = 1
+    ) -> None:
         super().__init__()
-        out = 4 * width
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        out, wide = 4 * width, inner * width
+        self.conv1 = nn.Conv2d(channels, wide, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, stride, 1, groups=groups, bias=False)
+        self.bn2 = nn.BatchNorm2d(wide)
+        self.conv3 = nn.Conv2d(wide, out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
@@ -37,7 +42,14 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """A residual network of bottleneck blocks."""
 
-    def __init__(self, blocks: tuple[int, ...], width: int = 64, classes: int = 1000) -> None:
+    def __init__(
+        self,
+        blocks: tuple[int, ...],
+        width: int = 64,
+        classes: int = 1000,
+        groups: int = 1,
+        inner: int = 1,
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 7, 2, 3, bias=False),
@@ -51,7 +63,7 @@ class ResNet(nn.Module):
             layers = []
             for j in range(count):
                 stride = 2 if i > 0 and j == 0 else 1
-                layers.append(Bottleneck(channels, width << i, stride))
+                layers.append(Bottleneck(channels, width << i, stride, groups, inner))
                 channels = 4 * (width << i)
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)

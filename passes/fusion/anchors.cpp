@@ -187,12 +187,24 @@ Fused emit_pool(const Emission& e) {
   return {e.call(op, inputs), {}};
 }
 
+/// The initial states as tensors: a gru has one, an lstm a list of two.
+std::vector<Value*> states_of(const Emission& e) {
+  Value* states = argument(e.node, "hx");
+  if (!is_op(e.node, {"aten::lstm"})) return {states};
+  std::vector<Value*> values;
+  if (const auto constants = constant_of(states)) {
+    for (const at::Tensor& state : constants->toTensorVector()) values.push_back(e.constant(state));
+    return values;
+  }
+  return states->node()->inputs().vec();
+}
+
 Fused emit_recurrent(const Emission& e) {
   const bool is_lstm = is_op(e.node, {"aten::lstm"});
   std::vector<Value*> weights;
   std::vector<Value*> scales;
   std::vector<Value*> biases;
-  for (Value* value : e.node->input(2)->node()->inputs()) {
+  for (Value* value : e.node->input(recurrent_weights_index(e.node))->node()->inputs()) {
     if (is_dequantized_weight(value)) {
       weights.push_back(source_of(value).q);
       scales.push_back(source_of(value).scale);
@@ -200,6 +212,7 @@ Fused emit_recurrent(const Emission& e) {
       biases.push_back(value);
     }
   }
+  Value* batch_sizes = argument(e.node, "batch_sizes");
   Value* x = e.node->input(0);
   Value* scale = nullptr;
   Value* zero_point = nullptr;
@@ -212,21 +225,22 @@ Fused emit_recurrent(const Emission& e) {
     scale = e.constant(0.0);  // the kernel quantizes its input per row
     zero_point = e.constant(std::int64_t{0});
   }
-  Value* packed =
-      e.call(is_lstm ? "ipex_quant::lstm_prepack" : "ipex_quant::gru_prepack",
-             {e.tensors(weights), e.tensors(scales), e.tensors(biases), e.node->input(4),
-              e.node->input(7), e.node->input(8), e.node->input(3), scale, zero_point, e.text()});
+  Value* batch_first = argument(e.node, "batch_first");
+  Value* packed = e.call(is_lstm ? "ipex_quant::lstm_prepack" : "ipex_quant::gru_prepack",
+                         {e.tensors(weights), e.tensors(scales), e.tensors(biases),
+                          argument(e.node, "num_layers"), argument(e.node, "bidirectional"),
+                          batch_first != nullptr ? batch_first : e.constant(false),
+                          argument(e.node, "has_biases"), scale, zero_point, e.text()});
   std::vector<Value*> inputs = {x};
-  Value* states = e.node->input(1);
-  if (!is_lstm) {
-    inputs.push_back(states);
-  } else if (const auto constants = constant_of(states)) {
-    for (const at::Tensor& state : constants->toTensorVector()) inputs.push_back(e.constant(state));
-  } else {
-    inputs.insert(inputs.end(), states->node()->inputs().begin(), states->node()->inputs().end());
+  std::string op = is_lstm ? "ipex_quant::lstm" : "ipex_quant::gru";
+  if (batch_sizes != nullptr) {
+    inputs.push_back(batch_sizes);
+    op += "_sequences";
   }
+  const std::vector<Value*> states = states_of(e);
+  inputs.insert(inputs.end(), states.begin(), states.end());
   inputs.push_back(packed);
-  Value* y = e.call(is_lstm ? "ipex_quant::lstm" : "ipex_quant::gru", inputs);
+  Value* y = e.call(op.c_str(), inputs);
   // A call with several results comes back as a tuple or as its unpacked values.
   Node* run = y->node();
   if (run->kind() == c10::prim::TupleConstruct) run = y->node()->input(0)->node();
@@ -291,7 +305,7 @@ std::string refuse_weights(const Node* node) {
                       constant_int(weight->input(2)) == weight_axis(node);
     return fits ? "" : "the scales of its weight run along another dimension";
   }
-  const Value* list = node->input(2);
+  const Value* list = node->input(recurrent_weights_index(node));
   if (!made_by(list, {"prim::ListConstruct"})) return "its weights are float";
   for (const Value* value : list->node()->inputs()) {
     if (!is_dequantized_weight(value) && constant_tensor(value).value_or(at::Tensor()).dim() != 1) {

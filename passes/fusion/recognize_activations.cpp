@@ -1,6 +1,8 @@
 // Implements recognize_activations.
 #include "passes/fusion/recognize_activations.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <cmath>
 
 #include "passes/ir.h"
@@ -14,6 +16,7 @@ struct Found {
   const char* op;
   Value* x;
   std::vector<Node*> nodes;
+  std::optional<c10::IValue> argument = std::nullopt;  ///< the op's second
 };
 
 bool near(const std::optional<double>& value, double expected) {
@@ -96,45 +99,141 @@ std::optional<Found> hardswish_divided_last(Node* node) {
   return std::nullopt;
 }
 
-/// 1 + erf(x / sqrt 2): x, else nullptr.
-Value* one_plus_erf(Value* value, std::vector<Node*>& nodes) {
+/// The factor of gelu that is not x / 2.
+struct GeluGate {
+  const char* form;  ///< argument of aten::gelu
+  Value* x;
+  std::vector<Node*> nodes;
+};
+
+/// 1 + erf(x / sqrt 2)
+std::optional<GeluGate> one_plus_erf(Value* value) {
   Value* erf = plus(value, 1);
-  if (erf == nullptr || !made_by(erf, {"aten::erf"})) return nullptr;
-  nodes = {erf->node()->input(0)->node(), erf->node(), value->node()};
-  return times(erf->node()->input(0), std::sqrt(0.5));
+  if (erf == nullptr || !made_by(erf, {"aten::erf"})) return std::nullopt;
+  Node* inner = erf->node()->input(0)->node();
+  Value* x = times(inner->output(), std::sqrt(0.5));
+  if (x == nullptr) return std::nullopt;
+  return GeluGate{"none", x, {inner, erf->node(), value->node()}};
 }
 
-/// (x / 2) * (1 + erf), x * ((1 + erf) / 2) or (x * (1 + erf)) / 2
+/// x^3, written as a power or as two products, adds the nodes.
+bool is_cube(Value* value, const Value* x, std::vector<Node*>& nodes) {
+  Node* node = value->node();
+  if (is_op(node, {"aten::pow"}) && node->input(0) == x) {
+    nodes.push_back(node);
+    return constant_number(node->input(1)) == std::optional<double>(3.0);
+  }
+  if (!is_op(node, {"aten::mul"})) return false;
+  for (const std::size_t i : {0, 1}) {
+    Node* square = node->input(i)->node();
+    const bool squares =
+        (is_op(square, {"aten::mul"}) && square->input(0) == x && square->input(1) == x) ||
+        (is_op(square, {"aten::pow"}) && square->input(0) == x &&
+         constant_number(square->input(1)) == std::optional<double>(2.0));
+    if (node->input(1 - i) == x && squares) {
+      nodes.insert(nodes.end(), {square, node});
+      return true;
+    }
+  }
+  return false;
+}
+
+constexpr double kGeluCubic = 0.044715;
+
+/// x + 0.044715 x^3; the node that reads x itself comes first, for its site knows x.
+Value* plus_cubic(Value* value, std::vector<Node*>& nodes) {
+  Node* sum = value->node();
+  if (!is_op(sum, {"aten::add"}) || !has_alpha_one(sum)) return nullptr;
+  for (const std::size_t i : {0, 1}) {
+    Value* cube = times(sum->input(1 - i), kGeluCubic);
+    std::vector<Node*> inner = {sum};
+    if (cube == nullptr || !is_cube(cube, sum->input(i), inner)) continue;
+    inner.push_back(sum->input(1 - i)->node());
+    nodes = inner;
+    return sum->input(i);
+  }
+  return nullptr;
+}
+
+/// (c x) (1 + 0.044715 x x), with the small factor at the first x or at their product.
+Value* times_one_plus_square(Value* value, double factor, std::vector<Node*>& nodes) {
+  Node* product = value->node();
+  if (!is_op(product, {"aten::mul"})) return nullptr;
+  for (const std::size_t i : {0, 1}) {
+    Value* x = times(product->input(i), factor);
+    Value* square = plus(product->input(1 - i), 1);
+    if (x == nullptr || square == nullptr || !made_by(square, {"aten::mul"})) continue;
+    Node* last = square->node();
+    Value* plain = times(square, kGeluCubic);
+    const bool at_product = plain != nullptr && made_by(plain, {"aten::mul"}) &&
+                            plain->node()->input(0) == x && plain->node()->input(1) == x;
+    const bool at_first = (times(last->input(0), kGeluCubic) == x && last->input(1) == x) ||
+                          (times(last->input(1), kGeluCubic) == x && last->input(0) == x);
+    if (!at_product && !at_first) continue;
+    Node* first = at_product ? plain->node() : last->input(last->input(0) == x ? 1 : 0)->node();
+    nodes = {product->input(i)->node(), first, last, product->input(1 - i)->node(), product};
+    return x;
+  }
+  return nullptr;
+}
+
+/// 1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))
+std::optional<GeluGate> one_plus_tanh(Value* value) {
+  static const double kFactor = std::sqrt(2 / 3.14159265358979323846);
+  Value* tanh = plus(value, 1);
+  if (tanh == nullptr || !made_by(tanh, {"aten::tanh"})) return std::nullopt;
+  Value* inner = tanh->node()->input(0);
+  GeluGate gate{"tanh", nullptr, {}};
+  if (Value* sum = times(inner, kFactor)) {
+    gate.x = plus_cubic(sum, gate.nodes);
+    gate.nodes.push_back(inner->node());
+  }
+  if (gate.x == nullptr) gate.x = times_one_plus_square(inner, kFactor, gate.nodes);
+  if (gate.x == nullptr) return std::nullopt;
+  gate.nodes.insert(gate.nodes.end(), {tanh->node(), value->node()});
+  return gate;
+}
+
+std::optional<GeluGate> gelu_gate(Value* value) {
+  auto gate = one_plus_erf(value);
+  return gate ? gate : one_plus_tanh(value);
+}
+
+/// (x / 2) * gate, x * (gate / 2) or (x * gate) / 2
 std::optional<Found> gelu(Node* node) {
-  std::vector<Node*> nodes;
+  const auto found = [](GeluGate& gate, Node* last) {
+    gate.nodes.push_back(last);
+    return Found{"aten::gelu", gate.x, gate.nodes, gate.form};
+  };
   if (Value* product = times(node->output(), 0.5); product && made_by(product, {"aten::mul"})) {
     for (const std::size_t i : {0, 1}) {
       Node* mul = product->node();
-      if (one_plus_erf(mul->input(i), nodes) == mul->input(1 - i)) {
-        nodes.push_back(mul);
-        return Found{"aten::gelu", mul->input(1 - i), nodes};
-      }
+      auto gate = gelu_gate(mul->input(i));
+      if (gate && gate->x == mul->input(1 - i)) return found(*gate, mul);
     }
   }
   if (!is_op(node, {"aten::mul"})) return std::nullopt;
   for (const std::size_t i : {0, 1}) {
-    Value* gate = node->input(i);
+    Value* factor = node->input(i);
     Value* other = node->input(1 - i);
-    Value* x = one_plus_erf(gate, nodes);
-    if (x != nullptr && times(other, 0.5) == x) {
-      nodes.push_back(other->node());
-      return Found{"aten::gelu", x, nodes};
-    }
-    Value* doubled = times(gate, 0.5);
-    if (doubled != nullptr && one_plus_erf(doubled, nodes) == other) {
-      nodes.push_back(gate->node());
-      return Found{"aten::gelu", other, nodes};
-    }
+    auto gate = gelu_gate(factor);
+    if (gate && times(other, 0.5) == gate->x) return found(*gate, other->node());
+    Value* doubled = times(factor, 0.5);
+    gate = doubled == nullptr ? std::nullopt : gelu_gate(doubled);
+    if (gate && gate->x == other) return found(*gate, factor->node());
   }
   return std::nullopt;
 }
 
+/// prelu with one slope for all channels
+std::optional<Found> leaky_relu(Node* node) {
+  const auto slope = constant_tensor(node->input(1));
+  if (!slope || slope->numel() != 1) return std::nullopt;
+  return Found{"aten::leaky_relu", node->input(0), {}, c10::IValue(slope->item<double>())};
+}
+
 std::optional<Found> find(Node* node) {
+  if (is_op(node, {"aten::prelu"})) return leaky_relu(node);
   if (is_op(node, {"aten::mul"})) {
     for (const std::size_t i : {0, 1}) {
       auto found = gate(node->input(i));
@@ -155,7 +254,7 @@ bool recognize_activations(const std::shared_ptr<Graph>& graph) {
     if (!found) continue;
     const torch::jit::WithInsertPoint guard(node);
     std::vector<Value*> inputs = {found->x};
-    if (std::string(found->op) == "aten::gelu") inputs.push_back(insert_constant(*graph, "none"));
+    if (found->argument) inputs.push_back(insert_constant(*graph, *found->argument));
     Value* y = insert_call(*graph, found->op, inputs);
     found->nodes.push_back(node);
     inherit(y->node(), found->nodes);

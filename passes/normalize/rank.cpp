@@ -18,14 +18,33 @@ std::optional<std::int64_t> last_at(const Value* value, int depth);
 
 /// Output has the shape of input 0.
 bool keeps_shape(const Node* node) {
-  return is_op(node,
-               {"aten::relu",       "aten::relu6",       "aten::hardtanh",    "aten::clamp",
-                "aten::sigmoid",    "aten::tanh",        "aten::gelu",        "aten::silu",
-                "aten::hardswish",  "aten::hardsigmoid", "aten::elu",         "aten::leaky_relu",
-                "aten::mish",       "aten::batch_norm",  "aten::layer_norm",  "aten::softmax",
-                "aten::contiguous", "aten::clone",       "aten::to",          "aten::prelu",
-                "aten::dropout",    "aten::group_norm",  "aten::log_softmax", "aten::selu",
-                "aten::celu"});
+  return is_op(node, {"aten::relu",
+                      "aten::relu6",
+                      "aten::hardtanh",
+                      "aten::clamp",
+                      "aten::sigmoid",
+                      "aten::tanh",
+                      "aten::gelu",
+                      "aten::silu",
+                      "aten::hardswish",
+                      "aten::hardsigmoid",
+                      "aten::elu",
+                      "aten::leaky_relu",
+                      "aten::mish",
+                      "aten::batch_norm",
+                      "aten::layer_norm",
+                      "aten::softmax",
+                      "aten::contiguous",
+                      "aten::clone",
+                      "aten::to",
+                      "aten::prelu",
+                      "aten::dropout",
+                      "aten::group_norm",
+                      "aten::log_softmax",
+                      "aten::selu",
+                      "aten::celu",
+                      "ipex_quant::quantize",
+                      "ipex_quant::dequantize"});
 }
 
 /// Output has the rank of input 0.
@@ -151,6 +170,10 @@ std::optional<std::int64_t> rank_at(const Value* value, int depth) {
   }
   if (keeps_rank(node)) {
     return rank_at(node->input(0), depth - 1);
+  }
+  if (is_canonical_conv_op(node)) {
+    const std::string name = node->kind().toUnqualString();
+    return name[name.size() - 2] - '0' + 2;
   }
   if (is_op(node, {"aten::reshape", "aten::view", "aten::expand"})) {
     return list_length(node->input(1));

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "passes/ir.h"
+#include "passes/normalize/rank.h"
 
 namespace ipex_quant::passes {
 
@@ -36,6 +37,7 @@ const std::unordered_map<std::string, Kernel>& kernels() {
       {"aten::hardswish", Kernel::kUnary},        {"aten::hardsigmoid", Kernel::kUnary},
       {"aten::leaky_relu", Kernel::kUnary},       {"aten::elu", Kernel::kUnary},
       {"aten::mish", Kernel::kUnary},
+      {"aten::batch_norm", Kernel::kBatchNorm},
   };
   // clang-format on
   return kKernels;
@@ -81,20 +83,19 @@ std::string refuse_linear(const Node* node) {
   return reason.empty() ? refuse_bias(node->input(kBiasIndex)) : reason;
 }
 
-/// lstm.input(input, hx, params, has_biases, num_layers, dropout, train, bidirectional,
-/// batch_first); gru.input is the same with one tensor as hx.
 std::string refuse_recurrent(const Node* node) {
-  if (!argument(node, "input")) return "its input is a packed sequence";
-  const auto biases = constant_bool(node->input(3));
-  const auto layers = constant_int(node->input(4));
-  const auto dropout = constant_number(node->input(5));
-  const auto train = constant_bool(node->input(6));
-  const auto both = constant_bool(node->input(7));
-  if (!biases || !layers || !dropout || !train || !both || !constant_bool(node->input(8))) {
+  const auto biases = constant_bool(argument(node, "has_biases"));
+  const auto layers = constant_int(argument(node, "num_layers"));
+  const auto dropout = constant_number(argument(node, "dropout"));
+  const auto train = constant_bool(argument(node, "train"));
+  const auto both = constant_bool(argument(node, "bidirectional"));
+  const Value* batch_first = argument(node, "batch_first");
+  if (!biases || !layers || !dropout || !train || !both ||
+      (batch_first != nullptr && !constant_bool(batch_first))) {
     return "its arguments are not constants";
   }
   if (*train && *dropout != 0) return "it has dropout in training mode";
-  const Value* states = node->input(1);
+  const Value* states = argument(node, "hx");
   const bool listed = made_by(states, {"prim::ListConstruct"});
   if (is_op(node, {"aten::lstm"}) && !listed && !constant_of(states)) {
     return "its initial state is made elsewhere";
@@ -102,10 +103,11 @@ std::string refuse_recurrent(const Node* node) {
   const std::int64_t per_cell = *biases ? 4 : 2;
   const auto expected = static_cast<std::size_t>(*layers * (*both ? 2 : 1) * per_cell);
   std::vector<at::Tensor> params;
-  if (const auto list = constant_of(node->input(2)); list && list->isTensorList()) {
+  const Value* weights = node->input(recurrent_weights_index(node));
+  if (const auto list = constant_of(weights); list && list->isTensorList()) {
     params = list->toTensorVector();
-  } else if (made_by(node->input(2), {"prim::ListConstruct"})) {
-    for (const Value* value : node->input(2)->node()->inputs()) {
+  } else if (made_by(weights, {"prim::ListConstruct"})) {
+    for (const Value* value : weights->node()->inputs()) {
       const auto tensor = constant_tensor(value);
       if (!tensor) return "its weights are not constants";
       params.push_back(*tensor);
@@ -163,6 +165,18 @@ std::string refuse_pool(const Node* node) {
   return "";
 }
 
+/// batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn)
+std::string refuse_batch_norm(const Node* node) {
+  if (constant_bool(node->input(5)).value_or(true)) return "it takes the statistics of its input";
+  for (const std::size_t i : {1, 2, 3, 4}) {
+    const bool known = is_float_tensor(node->input(i)) || (i < 3 && is_none(node->input(i)));
+    if (!known) return "its arguments are not float32 constants";
+  }
+  const auto rank = rank_of(node->input(0));
+  return refuse_unless(rank && *rank >= 3 && *rank <= 5,
+                       "the number of dimensions of its input is not known to be 3 to 5");
+}
+
 std::string refuse_unary(const Node* node) {
   for (std::size_t i = 1; i < node->inputs().size(); ++i) {
     const auto constant = constant_of(node->input(i));
@@ -197,7 +211,7 @@ bool quantizes_at_run_time(Kernel kernel) {
 
 bool has_post_ops(Kernel kernel) {
   return kernel == Kernel::kConv || kernel == Kernel::kLinear || kernel == Kernel::kMatmul ||
-         kernel == Kernel::kBinary;
+         kernel == Kernel::kBinary || kernel == Kernel::kBatchNorm;
 }
 
 std::string refusal_of(const Node* node) {
@@ -225,6 +239,8 @@ std::string refusal_of(const Node* node) {
     return refuse_pool(node);
   case Kernel::kUnary:
     return refuse_unary(node);
+  case Kernel::kBatchNorm:
+    return refuse_batch_norm(node);
   }
   return "";
 }
@@ -237,6 +253,7 @@ std::vector<Operand> activations_of(Node* node) {
     return {{node, 0, {"input", "a"}}};
   case Kernel::kRecurrent:
   case Kernel::kPool:
+  case Kernel::kBatchNorm:
     return {{node, 0, {"input"}}};
   case Kernel::kUnary:
     return {{node, 0, {"input", "a"}}};
@@ -245,6 +262,7 @@ std::vector<Operand> activations_of(Node* node) {
     if (role_of(node) == "pv") return {{node, 0, {"probabilities"}}, {node, 1, {"value"}}};
     return {{node, 0, {"a", "input"}}, {node, 1, {"b", "weight"}}};
   case Kernel::kBinary:
+    if (role_of(node) == "gated") return {{node, 0, {"input"}}, {node, 1, {"probabilities"}}};
     return {{node, 0, {"a"}}, {node, 1, {"b"}}};
   case Kernel::kCat:
   case Kernel::kStack: {
@@ -271,6 +289,10 @@ Value* weight_of(const Node* node) {
 bool is_transposed_conv(const Node* node) {
   return is_op(node,
                {"aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d"});
+}
+
+std::size_t recurrent_weights_index(const Node* node) {
+  return argument(node, "batch_sizes") == nullptr ? 2 : 3;
 }
 
 std::int64_t weight_axis(const Node* node) { return is_transposed_conv(node) ? 1 : 0; }

@@ -20,9 +20,10 @@ enum class Kernel {
   kEmbeddingBag,
   kBinary,  ///< add, sub, mul of two tensors
   kCat,
-  kStack,  ///< torch's own op on the int8 tensors, all with the qparams of the result
-  kPool,   ///< average pools and mean
-  kUnary,  ///< any function of one element: a table
+  kStack,      ///< torch's own op on the int8 tensors, all with the qparams of the result
+  kPool,       ///< average pools and mean
+  kUnary,      ///< any function of one element: a table
+  kBatchNorm,  ///< one that is not folded: a depthwise convolution of one tap
 };
 
 /// The kernel for the op of this name and number of tensor operands; says nothing on its arguments.
@@ -58,5 +59,8 @@ constexpr std::size_t kBiasIndex = 2;
 /// Dimension of the output channels in the weight of conv, linear or embedding.
 std::int64_t weight_axis(const Node* node);
 bool is_transposed_conv(const Node* node);
+/// Index of the weight list among the inputs of lstm and gru: theirs on packed sequences have the
+/// batch sizes, too.
+std::size_t recurrent_weights_index(const Node* node);
 
 }  // namespace ipex_quant::passes

@@ -81,6 +81,7 @@ bool insert_quant_dequant(const std::shared_ptr<Graph>& graph, PassContext& cont
   EdgeWriter edges(*graph);
   for (const QuantizedEdge& edge : plan.edges) edges.write(edge);
   for (const QuantizedValue& value : plan.values) write_value(*graph, value);
+  for (Node* norm : plan.norms) quantize_batch_norm(*graph, norm);
   const bool changed = !plan.edges.empty() || !plan.values.empty() || !plan.weights.empty();
   if (changed) {
     remove_dead(graph);

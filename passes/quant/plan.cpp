@@ -31,6 +31,8 @@ struct Root {
 };
 
 QParams covering(const std::vector<Demand>& demands) {
+  const auto alike = [&](const Demand& d) { return *d.qparams == *demands[0].qparams; };
+  if (std::all_of(demands.begin(), demands.end(), alike)) return *demands[0].qparams;
   double low = 0;
   double high = 0;
   for (const Demand& demand : demands) {
@@ -147,7 +149,7 @@ class Planner {
   std::unordered_set<Node*> heads() const {
     std::unordered_set<Node*> heads = anchors_;
     for (Node* node : followers_) {
-      if (kernel_of(node) == Kernel::kBinary) heads.insert(node);
+      if (has_post_ops(kernel_of(node))) heads.insert(node);
     }
     return heads;
   }
@@ -304,22 +306,24 @@ class Planner {
     if (own.empty()) {
       qparams = resolve(demands_.at(root).front().borrow);
     } else {
-      // Demands were collected upwards: the first op of the program that reads the root is the
-      // last.
+      // Collected upwards: the op of the program that reads the root first is the last.
       std::reverse(own.begin(), own.end());
       const auto best =
           std::min_element(own.begin(), own.end(),
                            [](const Demand& a, const Demand& b) { return a.reads < b.reads; });
-      qparams = best->reads == Reads::kPartly ? covering_all(own) : *best->qparams;
+      qparams = best->reads == Reads::kPartly ? covering(with_borrowed(own, root)) : *best->qparams;
     }
     return resolved_[root] = qparams;
   }
 
-  static QParams covering_all(const std::vector<Demand>& demands) {
-    const bool same = std::all_of(demands.begin(), demands.end(), [&](const Demand& demand) {
-      return *demand.qparams == *demands[0].qparams;
-    });
-    return same ? *demands[0].qparams : covering(demands);
+  /// Where no op saw all of the root, a cat of it tells of the parts that the others left out.
+  std::vector<Demand> with_borrowed(std::vector<Demand> own, Value* root) {
+    for (Demand demand : demands_.at(root)) {
+      if (demand.qparams || !is_demanded(demand.borrow)) continue;
+      demand.qparams = resolve(demand.borrow);
+      own.push_back(demand);
+    }
+    return own;
   }
 
   Plan result() {
@@ -347,6 +351,8 @@ class Planner {
       if (anchors_.count(node) != 0 && kernel_of(node) != Kernel::kMatmul) {
         plan.weights.emplace_back(node, params_of(node));
       }
+      const bool norm = followers_.count(node) != 0 && kernel_of(node) == Kernel::kBatchNorm;
+      if (norm) plan.norms.push_back(node);
     }
     plan.reasons = reasons_;
     return plan;

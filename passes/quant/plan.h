@@ -46,7 +46,8 @@ struct Plan {
   std::vector<QuantizedValue> values;
   std::vector<QuantizedEdge> edges;
   std::vector<std::pair<Node*, const SiteParams*>> weights;  ///< anchors whose weight is quantized
-  std::vector<std::pair<Node*, std::string>> reasons;        ///< ops that stay float, and why
+  std::vector<Node*> norms;  ///< batch norms that become int8 convolutions of one tap
+  std::vector<std::pair<Node*, std::string>> reasons;  ///< ops that stay float, and why
 };
 
 /// The node reads dequantized values: what becomes of it was decided before, by the traced graph or

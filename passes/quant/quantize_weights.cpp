@@ -5,6 +5,8 @@
 
 #include "kernels/recurrent/recurrent.h"
 #include "passes/ir.h"
+#include "passes/normalize/channel_affine.h"
+#include "passes/normalize/rank.h"
 #include "passes/quant/capability.h"
 
 namespace ipex_quant::passes {
@@ -113,15 +115,16 @@ void append_small_copy(Graph& graph, Node* node) {
 
 /// The weights of an lstm or gru come as one list: per layer and direction w_ih, w_hh, b_ih, b_hh.
 void quantize_recurrent(Graph& graph, Node* node, const SiteParams& site) {
-  Value* list = node->input(2);
+  const std::size_t index = recurrent_weights_index(node);
+  Value* list = node->input(index);
   std::vector<at::Tensor> params;
   if (const auto constant = constant_of(list)) {
     params = constant->toTensorVector();
   } else {
     for (const Value* value : list->node()->inputs()) params.push_back(*constant_tensor(value));
   }
-  const bool both = constant_bool(node->input(7)).value();
-  const std::size_t per_cell = constant_bool(node->input(3)).value() ? 4 : 2;
+  const bool both = constant_bool(argument(node, "bidirectional")).value();
+  const std::size_t per_cell = constant_bool(argument(node, "has_biases")).value() ? 4 : 2;
   const OperandParams* input = site.operand("input");
   const bool splits = input != nullptr && input->mode == "dynamic" &&
                       splits_input_weight(params.at(0).size(1), params.at(1).size(1));
@@ -142,10 +145,29 @@ void quantize_recurrent(Graph& graph, Node* node, const SiteParams& site) {
     values.push_back(insert_weight_pair(graph, weight, scales, 0));
   }
   Node* pack = graph.insertNode(graph.createList(c10::TensorType::get(), values));
-  node->replaceInput(2, pack->output());
+  node->replaceInput(index, pack->output());
 }
 
 }  // namespace
+
+void quantize_batch_norm(Graph& graph, Node* node) {
+  const WithInsertPoint guard(node);
+  const ChannelAffine affine = read_batch_norm(node).value();
+  const auto spatial = static_cast<std::size_t>(rank_of(node->input(0)).value() - 2);
+  std::vector<std::int64_t> shape(spatial + 2, 1);
+  shape[0] = affine.factor.numel();
+  const at::Tensor weight = affine.factor.to(at::kFloat).reshape(shape);
+  const auto list = [&](std::int64_t value) {
+    return insert_constant(graph, std::vector<std::int64_t>(spatial, value));
+  };
+  Value* pair = insert_weight_pair(graph, weight, scales_from_weight(weight, 0), 0);
+  const std::string op = "aten::conv" + std::to_string(spatial) + "d";
+  Value* y = insert_call(graph, op.c_str(),
+                         {node->input(0), pair, insert_constant(graph, affine.shift.to(at::kFloat)),
+                          list(1), list(0), list(1), insert_constant(graph, shape[0])});
+  inherit(y->node(), {node});
+  replace_node(node, y);
+}
 
 bool splits_input_weight(std::int64_t input_size, std::int64_t units) {
   return kernels::run_time_mode(2 * input_size, units) == kernels::InputMode::kRows16;

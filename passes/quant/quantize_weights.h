@@ -14,6 +14,10 @@ namespace ipex_quant::passes {
 /// site.
 void quantize_weights(Graph& graph, Node* node, const SiteParams& site);
 
+/// Writes a batch_norm whose input is read in int8 as a depthwise convolution of one tap. Its
+/// weight per channel, 127 or -127 times a scale, is exact but for rounding of the float32 scale.
+void quantize_batch_norm(Graph& graph, Node* node);
+
 /// Whether an lstm or gru whose input is quantized at run time gets its first weights as two int8
 /// parts: where the kernel then still gives a row of its input 16 bits, for 8 bits of weight would
 /// waste them.

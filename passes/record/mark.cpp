@@ -63,6 +63,9 @@ std::optional<RecordedCall> MarkedCalls::restore(const std::string& mark, const 
     call.name = "aten::scaled_dot_product_attention";
     call.arguments = {found->second.first, found->second.second, arguments.at(1)};
     query_key_.erase(found);
+  } else if (family == "glu") {
+    call.name = "aten::glu";  // both halves of its input are seen, one after the other
+    call.arguments.resize(1);
   } else if (family == "addmm" && name == "aten::linear") {
     call.name = "aten::addmm";
     call.arguments = {arguments.at(2), arguments.at(0), transposed(arguments.at(1))};

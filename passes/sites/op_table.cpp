@@ -21,6 +21,8 @@ const std::vector<OperandRow> kInput = {{"input", 0, kActivation, -1, -1}};
 const std::vector<OperandRow> kAB = {{"a", 0, kActivation, -1, -1}, {"b", 1, kActivation, -1, -1}};
 const std::vector<OperandRow> kRecurrent = {{"input", 0, kActivation, -1, -1},
                                             {"weights", 2, kWeightList, 0, 0}};
+const std::vector<OperandRow> kPackedSequence = {{"input", 0, kActivation, -1, -1},
+                                                 {"weights", 3, kWeightList, 0, 0}};
 
 // clang-format off
 const std::vector<OpRow> kTable = {
@@ -37,6 +39,8 @@ const std::vector<OpRow> kTable = {
              {{"query", 0, kActivation, -1, -1}, {"key", 1, kActivation, -1, -1}, {"value", 2, kActivation, -1, -1}}},
     {"lstm", {"aten::lstm.input"}, kRecurrent},
     {"gru", {"aten::gru.input"}, kRecurrent},
+    {"lstm_packed", {"aten::lstm.data"}, kPackedSequence},
+    {"gru_packed", {"aten::gru.data"}, kPackedSequence},
     {"add", {"aten::add", "aten::add_"}, kAB},
     {"sub", {"aten::sub", "aten::sub_", "aten::subtract", "aten::subtract_"}, kAB},
     {"mul", {"aten::mul", "aten::mul_", "aten::multiply", "aten::multiply_"}, kAB},
@@ -59,6 +63,9 @@ const std::vector<OpRow> kTable = {
     {"leaky_relu", {"aten::leaky_relu", "aten::leaky_relu_"}, kInput},
     {"elu", {"aten::elu", "aten::elu_"}, kInput},
     {"mish", {"aten::mish", "aten::mish_"}, kInput},
+    {"prelu", {"aten::prelu"}, kInput},
+    {"glu", {"aten::glu"}, kInput},
+    {"batch_norm", {"aten::batch_norm"}, kInput},
     {"embedding", {"aten::embedding"}, {{"weight", 0, kWeight, 0, 0}}},
     {"embedding_bag", {"aten::embedding_bag"}, {{"weight", 0, kWeight, 0, 0}}},
 };

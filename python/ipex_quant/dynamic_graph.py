@@ -17,6 +17,8 @@ _WEIGHTS = {
     "aten::lstm": ("weights", 2),
     "aten::gru": ("weights", 2),
 }
+#: The same for packed sequences, whose family says so.
+_PACKED_WEIGHTS = ("weights", 3)
 
 
 def summarize(
@@ -71,16 +73,22 @@ def _entry(
     if getattr(observer, "granularity", "row") != "row":
         return {**entry, "reason": "a graph quantizes activations per row only, not per tensor"}
     operands = {"input": _input(observer)}
-    name = _WEIGHTS[op][0]
+    name = _place(node)[0]
     for number, weight in enumerate(weights):
         operand = name if name == "weight" else f"{name}.{_position(node, number)}"
         operands[operand] = _weight(qconfig.weight(), weight)
     return {**entry, "decision": "int8", "operands": operands}
 
 
+def _place(node: Any) -> tuple[str, int]:
+    """Name of the weight operand and its position among the inputs."""
+    packed = node.s("iq_site").rsplit("/", 2)[1].endswith("_packed")
+    return _PACKED_WEIGHTS if packed else _WEIGHTS[node.kind()]
+
+
 def _weights(node: Any) -> list[torch.Tensor]:
     """The constant matrices of a layer, or none."""
-    value = node.inputsAt(_WEIGHTS[node.kind()][1])
+    value = node.inputsAt(_place(node)[1])
     return [p for p in _constants(value) if isinstance(p, torch.Tensor) and p.dim() == 2]
 
 
@@ -93,7 +101,7 @@ def _constants(value: Any) -> list[Any]:
 
 def _position(node: Any, number: int) -> int:
     """Position of the number-th matrix in the list of parameters."""
-    params = _constants(node.inputsAt(_WEIGHTS[node.kind()][1]))
+    params = _constants(node.inputsAt(_place(node)[1]))
     return [i for i, p in enumerate(params) if p.dim() == 2][number]
 
 

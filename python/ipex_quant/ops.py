@@ -12,11 +12,11 @@ import torch
 ANCHORS = frozenset(
     (
         *("conv", "linear", "addmm", "matmul", "baddbmm", "sdpa"),
-        *("lstm", "gru", "embedding", "embedding_bag"),
+        *("lstm", "gru", "lstm_packed", "gru_packed", "embedding", "embedding_bag"),
     )
 )
 #: Families whose kernel can take the scale of each input row at run time.
-RECURRENT = frozenset(("lstm", "gru"))
+RECURRENT = frozenset(("lstm", "gru", "lstm_packed", "gru_packed"))
 
 
 def base_name(op: str) -> str:
@@ -27,8 +27,10 @@ def base_name(op: str) -> str:
 def call(op: str, args: list[Any]) -> Any:
     """Run an aten operator; the overload is the one whose schema takes the arguments."""
     name = base_name(op)
-    if name in RECURRENT:  # the packed-sequence overload has no site
-        return getattr(torch.ops.aten, name).input(*args)
+    if name in RECURRENT:
+        packed = isinstance(args[3], (list, tuple))  # the weights stand behind the batch sizes
+        packet = getattr(torch.ops.aten, name)
+        return packet.data(*args) if packed else packet.input(*args)
     if name == "baddbmm":  # its product alone is quantized, and a graph gives no more
         return torch.matmul(args[1], args[2])
     packet = getattr(torch.ops.aten, name)

@@ -30,7 +30,7 @@ class Row:
     index: int
     """It is the index-th call of this operator in the module."""
     became: str
-    """"int8", "pass_through", "removed" or "float"."""
+    """"int8", "pass_through", "removed", "integer" (ids, positions, masks) or "float"."""
     kernel: str
     """The int8 operator that does its work, with its epilogue; also for a float operator that is a
     float32 step of that epilogue."""
@@ -53,7 +53,9 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Number of operators per fate."""
         found = Counter(row.became for row in self.rows)
-        return {name: found[name] for name in ("int8", "pass_through", "removed", "float")}
+        return {
+            name: found[name] for name in ("int8", "pass_through", "removed", "integer", "float")
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: counts and one dict per operator."""

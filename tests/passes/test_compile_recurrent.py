@@ -101,6 +101,43 @@ def test_recurrent_op_hands_int8_on(models: dict[str, Compiled], name: str, op: 
     assert not counts[f"aten::{op}"]
 
 
+class Packed(nn.Module):
+    """A recurrent layer on sequences of different length."""
+
+    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
+        super().__init__()
+        self.rnn = kind(20, 24, num_layers=2, bidirectional=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        y, state = self.rnn(packed)
+        return nn.utils.rnn.pad_packed_sequence(y, total_length=x.shape[0])[0], state[0]
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_packed_sequences(kind: type[nn.LSTM] | type[nn.GRU], mode: str) -> None:
+    """One operator for all lengths; padding gives zeros; other lengths run."""
+    torch.manual_seed(0)
+    compiled = Compiled(Packed(kind), torch.rand(9, 3, 20) - 0.5, torch.tensor([4, 9, 1]))
+    name = kind.__name__.lower()
+    module, report = compiled.module, compiled.report
+    if mode == "dynamic":
+        sites = [
+            _C.SiteParams(s.site, int8=True, operands=[_C.OperandParams("input", mode="dynamic")])
+            for s in compiled.sites
+        ]
+        module = torch.jit._recursive.wrap_cpp_module(_C.compile(compiled.normalized, sites)[0])
+    assert f"ipex_quant::{name}_sequences" in [n.kind() for n in module.graph.nodes()]
+    assert [r["became"] for r in report if r["op"] == f"aten::{name}"] == ["int8"]
+    for lengths in ([4, 9, 1], [2, 2, 8, 5]):
+        inputs = torch.rand(9, len(lengths), 20) - 0.5, torch.tensor(lengths)
+        with torch.no_grad():
+            for wanted, got in zip(compiled.model(*inputs), module(*inputs), strict=True):
+                assert ((wanted - got).norm() / wanted.norm()).item() < 0.04
+                assert torch.equal(wanted == 0, got == 0)
+
+
 class GruWithState(nn.Module):
     """A GRU without biases; its state comes in and goes out, as in streaming."""
 

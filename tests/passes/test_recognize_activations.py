@@ -17,6 +17,9 @@ CONSTANTS = f"""
   %three : int = prim::Constant[value=3]()
   %six : int = prim::Constant[value=6]()
   %twenty : int = prim::Constant[value=20]()
+  %cube : float = prim::Constant[value=3.]()
+  %cubic : float = prim::Constant[value=0.044715]()
+  %rootpi : float = prim::Constant[value={math.sqrt(2 / math.pi)!r}]()
   %half : float = prim::Constant[value=0.5]()
   %sixth : float = prim::Constant[value={1 / 6!r}]()
   %root2 : float = prim::Constant[value={math.sqrt(2)!r}]()
@@ -68,6 +71,47 @@ WRITTEN_OUT = [
             "aten::mul(%v3, %half)",
         ],
     ),
+    (  # transformers' NewGELUActivation
+        "gelu(%0, 'tanh')",
+        [
+            "aten::mul(%x, %half)",
+            "aten::pow(%x, %cube)",
+            "aten::mul(%v1, %cubic)",
+            "aten::add(%x, %v2, %one)",
+            "aten::mul(%v3, %rootpi)",
+            "aten::tanh(%v4)",
+            "aten::add(%v5, %one, %one)",
+            "aten::mul(%v0, %v6)",
+        ],
+    ),
+    (  # FastGELUActivation
+        "gelu(%0, 'tanh')",
+        [
+            "aten::mul(%x, %half)",
+            "aten::mul(%x, %rootpi)",
+            "aten::mul(%x, %cubic)",
+            "aten::mul(%v2, %x)",
+            "aten::add(%v3, %one, %one)",
+            "aten::mul(%v1, %v4)",
+            "aten::tanh(%v5)",
+            "aten::add(%v6, %one, %one)",
+            "aten::mul(%v0, %v7)",
+        ],
+    ),
+    (
+        "gelu(%0, 'tanh')",
+        [
+            "aten::mul(%x, %x)",
+            "aten::mul(%v0, %x)",
+            "aten::mul(%v1, %cubic)",
+            "aten::add(%v2, %x, %one)",
+            "aten::mul(%v3, %rootpi)",
+            "aten::tanh(%v4)",
+            "aten::add(%v5, %one, %one)",
+            "aten::mul(%v6, %half)",
+            "aten::mul(%x, %v7)",
+        ],
+    ),
 ]
 
 
@@ -95,6 +139,16 @@ def test_function_is_found(function: str, ops: list[str]) -> None:
             "aten::mul(%x, %v1)",
             "aten::div(%v2, %three)",
         ],
+        [
+            "aten::mul(%x, %half)",
+            "aten::pow(%x, %two)",
+            "aten::mul(%v1, %cubic)",
+            "aten::add(%x, %v2, %one)",
+            "aten::mul(%v3, %rootpi)",
+            "aten::tanh(%v4)",
+            "aten::add(%v5, %one, %one)",
+            "aten::mul(%v0, %v6)",
+        ],
     ],
 )
 def test_another_function_stays(ops: list[str]) -> None:
@@ -111,3 +165,20 @@ def test_site_is_that_of_the_inner_function() -> None:
     result = golden.check(text, "graph(%0):\n  %1 = aten::silu(%0)\n  return (%1)")
     node = next(n for n in result.nodes() if n.kind() == "aten::silu")
     assert node.s("iq_site") == "m/sigmoid/0"
+
+
+@pytest.mark.parametrize(
+    ("slopes", "after"),
+    [
+        ([0.125], "graph(%0):\n  %1 = aten::leaky_relu(%0, 0.125)\n  return (%1)"),
+        ([0.125, 0.5], None),
+    ],
+)
+def test_prelu_with_one_slope_is_a_leaky_relu(slopes: list[float], after: str | None) -> None:
+    text = f"""graph(%x : Tensor):
+  %w : Float({len(slopes)}) = prim::Constant[value=<Tensor>]()
+  %y : Tensor = aten::prelu(%x, %w)
+  return (%y)
+"""
+    golden = Golden("recognize-activations")
+    golden.check(text, after, constants=[torch.tensor(slopes)], inputs=[torch.randn(3, 2, 5)])

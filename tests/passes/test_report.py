@@ -136,6 +136,12 @@ def test_pool_that_moves_int8_data() -> None:
     assert found["reason"] == f"{KEPT}; it only moves data, which is int8 anyway"
 
 
+def test_pad_of_int8_values_passes_them_through() -> None:
+    """On int8 data it fills with the zero point; one that cuts off does not fold into a conv."""
+    found = row(compiled(Between(lambda y: F.pad(y, (-1, 1, 0, 2)))), "pad")
+    assert (found["became"], found["reason"]) == ("pass_through", "")
+
+
 def test_attention_of_int8_values_is_float() -> None:
     result = compiled(Attention(), "/sdpa/0", shape=(2, 5, 16))
     found = row(result, "scaled_dot_product_attention")
