@@ -258,8 +258,7 @@ inline void store_looked_up(uint8_t* p, I32 x, const uint8_t* table, int64_t cou
 inline void store_row(const EpiloguePlan& plan, const float* y, int64_t n, void* out) {
   if (plan.chain.quantize) {
     const ToBytes to(plan);
-    // A table is looked up vector by vector.
-    for (; n >= kBytesX4 && !plan.chain.look_up; n -= kBytesX4, y += kBytesX4) {
+    for (; !plan.chain.look_up && n >= kBytesX4; n -= kBytesX4, y += kBytesX4) {
       I32 t[4];
       unroll<4>([&](auto j) IQ_INLINE { t[j] = to.template round<false>(load(y + j * kLanes)); });
       store_x4<false>(static_cast<uint8_t*>(out), t, to);

@@ -31,6 +31,8 @@ struct Root {
 };
 
 QParams covering(const std::vector<Demand>& demands) {
+  const auto alike = [&](const Demand& d) { return *d.qparams == *demands[0].qparams; };
+  if (std::all_of(demands.begin(), demands.end(), alike)) return *demands[0].qparams;
   double low = 0;
   double high = 0;
   for (const Demand& demand : demands) {
@@ -147,8 +149,7 @@ class Planner {
   std::unordered_set<Node*> heads() const {
     std::unordered_set<Node*> heads = anchors_;
     for (Node* node : followers_) {
-      const Kernel kernel = kernel_of(node);
-      if (kernel == Kernel::kBinary || kernel == Kernel::kBatchNorm) heads.insert(node);
+      if (has_post_ops(kernel_of(node))) heads.insert(node);
     }
     return heads;
   }
@@ -305,35 +306,24 @@ class Planner {
     if (own.empty()) {
       qparams = resolve(demands_.at(root).front().borrow);
     } else {
-      // Demands were collected upwards: the first op of the program that reads the root is the
-      // last.
+      // Collected upwards: the op of the program that reads the root first is the last.
       std::reverse(own.begin(), own.end());
       const auto best =
           std::min_element(own.begin(), own.end(),
                            [](const Demand& a, const Demand& b) { return a.reads < b.reads; });
-      qparams =
-          best->reads == Reads::kPartly ? covering_all(with_borrowed(own, root)) : *best->qparams;
+      qparams = best->reads == Reads::kPartly ? covering(with_borrowed(own, root)) : *best->qparams;
     }
     return resolved_[root] = qparams;
   }
 
-  /// The demands of `own`, and those of a cat or stack with the qparams of its result: where no op
-  /// saw all of the root, theirs tell of the parts that the others left out.
+  /// Where no op saw all of the root, a cat of it tells of the parts that the others left out.
   std::vector<Demand> with_borrowed(std::vector<Demand> own, Value* root) {
-    for (const Demand& demand : demands_.at(root)) {
+    for (Demand demand : demands_.at(root)) {
       if (demand.qparams || !is_demanded(demand.borrow)) continue;
-      Demand resolved = demand;
-      resolved.qparams = resolve(demand.borrow);
-      own.push_back(resolved);
+      demand.qparams = resolve(demand.borrow);
+      own.push_back(demand);
     }
     return own;
-  }
-
-  static QParams covering_all(const std::vector<Demand>& demands) {
-    const bool same = std::all_of(demands.begin(), demands.end(), [&](const Demand& demand) {
-      return *demand.qparams == *demands[0].qparams;
-    });
-    return same ? *demands[0].qparams : covering(demands);
   }
 
   Plan result() {
@@ -361,9 +351,8 @@ class Planner {
       if (anchors_.count(node) != 0 && kernel_of(node) != Kernel::kMatmul) {
         plan.weights.emplace_back(node, params_of(node));
       }
-      if (followers_.count(node) != 0 && kernel_of(node) == Kernel::kBatchNorm) {
-        plan.norms.push_back(node);
-      }
+      const bool norm = followers_.count(node) != 0 && kernel_of(node) == Kernel::kBatchNorm;
+      if (norm) plan.norms.push_back(node);
     }
     plan.reasons = reasons_;
     return plan;

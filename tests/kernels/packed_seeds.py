@@ -48,6 +48,8 @@ def others(epilogue: str, *shape: int) -> list[torch.Tensor]:
             found.append(bytes_of(*shape))
         elif step.startswith(("add_f32", "mul_f32")):
             found.append(torch.randn(*shape))
+        elif step.startswith(("masked_fill", "where")):
+            found.append(torch.rand(*shape) < 0.5)
     return found
 
 
@@ -70,6 +72,11 @@ def call_conv(packed: Any, state: tuple) -> Any:
 
 def call_matmul(packed: Any, state: tuple) -> Any:
     return ops.matmul(bytes_of(2, 3, 5), bytes_of(2, 5, 4), packed, others(state[5], 2, 3, 4))
+
+
+def call_attention(packed: Any, state: tuple) -> Any:
+    q, k, v = bytes_of(2, 3, 5), bytes_of(2, 5, 4), bytes_of(2, 4, 6)
+    return ops.attention(q, k, v, packed, others(state[9], 2, 3, 4), others(state[10], 2, 3, 6))
 
 
 def call_binary(packed: Any, state: tuple) -> Any:
@@ -148,6 +155,13 @@ SEEDS = [
     Seed(
         "matmul", lambda: ops.matmul_prepack(0.1, 3, 0.2, 128, "mul(0.5)|quantize(0.1,9)"),
         call_matmul,
+    ),
+    Seed(
+        "attention",
+        lambda: ops.attention_prepack(
+            0.1, 3, 0.2, 128, 1 / 255, 0, 0.1, 9, "mul(0.5)|where(-inf)", "quantize(0.1,9)"
+        ),
+        call_attention,
     ),
     Seed(
         "binary", lambda: ops.binary_prepack("add", 0.1, 3, 0.2, 128, "relu|quantize(0.1,9)"),

@@ -92,8 +92,7 @@ def test_kept_by_the_recipe() -> None:
 
 def test_counts_and_json_agree(by_mapping: Any) -> None:
     data = json.loads(ipex_quant.report(by_mapping).to_json())
-    counts = {"int8": 2, "pass_through": 0, "integer": 0, "removed": 0, "float": 1}
-    assert data["counts"] == counts
+    assert data["counts"] == {"int8": 2, "pass_through": 0, "removed": 0, "integer": 0, "float": 1}
     (found,) = [r for r in data["ops"] if r["module"] == "activation"]
     assert found["reason"].endswith(WHERE)
 
