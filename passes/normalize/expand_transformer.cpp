@@ -226,10 +226,13 @@ class Nested {
 
 /// Replaces nested tensors; false when one stays.
 bool pad_nested(Graph& graph, const std::vector<Node*>& nodes, bool& changed) {
+  std::vector<Node*> starts;  // padding destroys other nodes of the list
   for (Node* node : nodes) {
     if (is_op(node, {"aten::_nested_tensor_from_mask_left_aligned"})) return false;
-    if (!is_op(node, {"aten::_nested_tensor_from_mask"})) continue;
-    Nested nested(node);
+    if (is_op(node, {"aten::_nested_tensor_from_mask"})) starts.push_back(node);
+  }
+  for (Node* start : starts) {
+    Nested nested(start);
     if (!nested.is_known()) return false;
     nested.pad(graph);
     changed = true;
