@@ -100,8 +100,9 @@ bool known_float(const Value* value, int depth) {
   if (is_op(node, {"aten::where"}) && node->inputs().size() == 3) {
     const Value* a = node->input(1);
     const Value* b = node->input(2);
-    if (constant_number(a)) return known_float(b, depth + 1);
-    return known_float(a, depth + 1) && (constant_number(b) || known_float(b, depth + 1));
+    // A number, or a tensor that holds one, takes the dtype of the other.
+    return known_float(a, depth + 1) ? constant_number(b) || known_float(b, depth + 1)
+                                     : constant_number(a) && known_float(b, depth + 1);
   }
   if (is_op(node, {"aten::matmul", "aten::bmm", "aten::mm"})) {
     return known_float(node->input(0), depth + 1);

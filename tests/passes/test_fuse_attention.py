@@ -105,6 +105,12 @@ class Model(torch.nn.Module):
         weights = torch.nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
         return torch.matmul(torch.nn.functional.dropout(weights, 0.1, self.training), v)
 
+    def eager_mask(self, q, k, v, keep):  # type: ignore[no-untyped-def]
+        lowest = torch.finfo(q.dtype).min
+        mask = torch.where(keep, torch.tensor(0.0, dtype=q.dtype), lowest)
+        scores = torch.matmul(q, k.transpose(2, 3)) * 8**-0.5 + mask
+        return torch.matmul(torch.nn.functional.softmax(scores, dim=-1), v)
+
     def masked_fill(self, q, k, v, keep):  # type: ignore[no-untyped-def]
         q = q / math.sqrt(8)
         scores = torch.matmul(q, k.transpose(2, 3))
@@ -155,7 +161,15 @@ class Model(torch.nn.Module):
         return torch.bmm(weights.view(n * heads, tokens, tokens), v).view(n, heads, tokens, size)
 
 
-FORMS = ["additive", "eager_function", "masked_fill", "where", "sdpa", "sdpa_additive"]
+FORMS = [
+    "additive",
+    "eager_function",
+    "eager_mask",
+    "masked_fill",
+    "where",
+    "sdpa",
+    "sdpa_additive",
+]
 FORMS += ["sdpa_causal", "position_bias"]
 
 
