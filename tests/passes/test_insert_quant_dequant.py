@@ -187,56 +187,6 @@ def test_part_beside_a_cat_of_the_whole_does_not_set_its_range() -> None:
     assert got.count("0.01, 200)") == 6  # pairs of the linear's result, the relu's and the cat's
 
 
-def test_batch_norm_between_int8_ops_is_a_convolution() -> None:
-    """relu -> batch_norm -> relu -> conv; the weight of the norm is exact."""
-    torch.manual_seed(0)
-    norms = """
-  %g : Float(8) = prim::Constant[value=<Tensor>]()
-  %v : Float(8) = prim::Constant[value=<Tensor>]()"""
-    text = graph(
-        conv("a", "x", "a"),
-        op("b", "relu(%a)", "b"),
-        op("n", "batch_norm(%b, %g, %none, %g, %v, %false, %eps, %eps, %false)", "n"),
-        op("r", "relu(%n)", "r"),
-        conv("c", "r", "y"),
-    ).replace(CONSTANTS, CONSTANTS + norms)
-    gamma = torch.tensor([1.5, -2.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0])
-    parsed = _C.parse_ir(text, [*TENSORS, gamma, torch.rand(8) + 0.5])
-    before = parsed.copy()
-    params = [
-        site("a/conv/0", input=(0.02, 128)),
-        site("b/relu/0", input=(0.02, 128)),
-        site("n/batch_norm/0", input=(0.25, 0)),
-        site("r/relu/0", input=(2.0, 128)),
-        site("c/conv/0", input=(1.0, 0)),
-    ]
-    assert _C.run_compile_pass("insert-quant-dequant", parsed, params)
-    lines = ir(parsed).split("\n")
-    assert not any("batch_norm" in line for line in lines)
-    assert sum("aten::conv2d" in line for line in lines) == 3
-    assert sum("ipex_quant::quantize(" in line for line in lines) == 3
-    run = {
-        name: torch._C._create_function_from_graph("forward", g)
-        for name, g in (("before", before), ("after", parsed))
-    }
-    x = torch.rand(2, 8, 6, 6) * 2 - 1
-    with torch.no_grad():
-        wanted, got = run["before"](x), run["after"](x)
-    assert ((wanted - got).norm() / wanted.norm()).item() < 0.05
-
-
-def test_batch_norm_of_unknown_rank_stays_float_and_says_why() -> None:
-    text = graph(
-        op("n", "batch_norm(%x, %g, %none, %g, %g, %false, %eps, %eps, %false)", "n"),
-        linear("l", "n", "y"),
-    ).replace(CONSTANTS, f"{CONSTANTS}\n  %g : Float(8) = prim::Constant[value=<Tensor>]()")
-    parsed = _C.parse_ir(text, [*TENSORS, torch.ones(8)])
-    params = [site("n/batch_norm/0", input=(0.1, 0)), site("l/linear/0", input=(0.1, 0))]
-    _C.run_compile_pass("insert-quant-dequant", parsed, params)
-    (norm,) = [n for n in parsed.nodes() if n.kind() == "aten::batch_norm"]
-    assert norm.s("iq_reason").startswith("the number of dimensions of its input")
-
-
 def test_activation_after_an_anchor_has_no_pair_between() -> None:
     text = graph(conv("a", "x", "a"), op("r", "relu(%a)", "r"), conv("b", "r", "y"))
     got = inserted(
@@ -402,47 +352,6 @@ def test_probabilities_have_their_own_scale() -> None:
     got = ir(parsed)
     for qparams in ("(%0, 0.5, 1)", "0.25, 2)", f"{1 / 255:.6g}, 0)", "(%2, 0.125, 3)"):
         assert qparams in got
-
-
-def test_missing_qparams_are_an_error() -> None:
-    parsed = _C.parse_ir(graph(linear("fc", "x", "y")), TENSORS)
-    with pytest.raises(RuntimeError, match=r"site 'fc/linear/0' is int8 but has no qparams for"):
-        _C.run_compile_pass("insert-quant-dequant", parsed, [site("fc/linear/0")])
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        (site("fc/linear/0", input=(0.0, 0)), "expected a positive finite scale"),
-        (site("fc/linear/0", input=(float("nan"), 0)), "expected a positive finite scale"),
-        (site("fc/linear/0", input=(1.0, 256)), "a zero point from 0 to 255"),
-    ],
-)
-def test_bad_qparams_are_an_error(params: _C.SiteParams, message: str) -> None:
-    parsed = _C.parse_ir(graph(linear("fc", "x", "y")), TENSORS)
-    with pytest.raises(RuntimeError, match=message):
-        _C.run_compile_pass("insert-quant-dequant", parsed, [params])
-
-
-@pytest.mark.parametrize(
-    ("scales", "message"),
-    [
-        (torch.ones(3), "got 3 scales, expected 1 or 8"),
-        (torch.zeros(8), "a scale is zero, negative or not finite"),
-    ],
-)
-def test_bad_weight_scales_are_an_error(scales: torch.Tensor, message: str) -> None:
-    params = _C.SiteParams(
-        "fc/linear/0",
-        int8=True,
-        operands=[
-            _C.OperandParams("input", scale=0.5, zero_point=0),
-            _C.OperandParams("weight", kind="weight", scales=scales),
-        ],
-    )
-    parsed = _C.parse_ir(graph(linear("fc", "x", "y")), TENSORS)
-    with pytest.raises(RuntimeError, match=message):
-        _C.run_compile_pass("insert-quant-dequant", parsed, [params])
 
 
 def test_shape_queries_sink_below_activations() -> None:

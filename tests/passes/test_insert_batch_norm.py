@@ -1,0 +1,59 @@
+"""insert-quant-dequant: a batch norm between int8 ops is a convolution of one tap."""
+
+from __future__ import annotations
+
+import torch
+
+from compile_tools import ir, site
+from ipex_quant import _C
+from test_insert_quant_dequant import CONSTANTS, TENSORS, conv, graph, linear, op
+
+
+def test_batch_norm_between_int8_ops_is_a_convolution() -> None:
+    """relu -> batch_norm -> relu -> conv; the weight of the norm is exact."""
+    torch.manual_seed(0)
+    norms = """
+  %g : Float(8) = prim::Constant[value=<Tensor>]()
+  %v : Float(8) = prim::Constant[value=<Tensor>]()"""
+    text = graph(
+        conv("a", "x", "a"),
+        op("b", "relu(%a)", "b"),
+        op("n", "batch_norm(%b, %g, %none, %g, %v, %false, %eps, %eps, %false)", "n"),
+        op("r", "relu(%n)", "r"),
+        conv("c", "r", "y"),
+    ).replace(CONSTANTS, CONSTANTS + norms)
+    gamma = torch.tensor([1.5, -2.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0])
+    parsed = _C.parse_ir(text, [*TENSORS, gamma, torch.rand(8) + 0.5])
+    before = parsed.copy()
+    params = [
+        site("a/conv/0", input=(0.02, 128)),
+        site("b/relu/0", input=(0.02, 128)),
+        site("n/batch_norm/0", input=(0.25, 0)),
+        site("r/relu/0", input=(2.0, 128)),
+        site("c/conv/0", input=(1.0, 0)),
+    ]
+    assert _C.run_compile_pass("insert-quant-dequant", parsed, params)
+    lines = ir(parsed).split("\n")
+    assert not any("batch_norm" in line for line in lines)
+    assert sum("aten::conv2d" in line for line in lines) == 3
+    assert sum("ipex_quant::quantize(" in line for line in lines) == 3
+    run = {
+        name: torch._C._create_function_from_graph("forward", g)
+        for name, g in (("before", before), ("after", parsed))
+    }
+    x = torch.rand(2, 8, 6, 6) * 2 - 1
+    with torch.no_grad():
+        wanted, got = run["before"](x), run["after"](x)
+    assert ((wanted - got).norm() / wanted.norm()).item() < 0.05
+
+
+def test_batch_norm_of_unknown_rank_stays_float_and_says_why() -> None:
+    text = graph(
+        op("n", "batch_norm(%x, %g, %none, %g, %g, %false, %eps, %eps, %false)", "n"),
+        linear("l", "n", "y"),
+    ).replace(CONSTANTS, f"{CONSTANTS}\n  %g : Float(8) = prim::Constant[value=<Tensor>]()")
+    parsed = _C.parse_ir(text, [*TENSORS, torch.ones(8)])
+    params = [site("n/batch_norm/0", input=(0.1, 0)), site("l/linear/0", input=(0.1, 0))]
+    _C.run_compile_pass("insert-quant-dequant", parsed, params)
+    (norm,) = [n for n in parsed.nodes() if n.kind() == "aten::batch_norm"]
+    assert norm.s("iq_reason").startswith("the number of dimensions of its input")
