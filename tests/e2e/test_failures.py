@@ -32,8 +32,7 @@ def traced() -> Any:
 
 def everything(module: Any) -> tuple[str, list[torch.Tensor]]:
     """The graphs and tensors of a module."""
-    graphs = [m.forward.graph for _, m in module.named_modules() if hasattr(m, "forward")]
-    return "\n".join(map(str, graphs)), [t.clone() for t in module.state_dict().values()]
+    return str(module.inlined_graph), [t.clone() for t in module.state_dict().values()]
 
 
 def assert_unchanged(module: Any, before: tuple[str, list[torch.Tensor]]) -> None:
@@ -42,22 +41,15 @@ def assert_unchanged(module: Any, before: tuple[str, list[torch.Tensor]]) -> Non
     assert all(torch.equal(a, b) for a, b in zip(tensors, before[1], strict=True))
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("scale", [0.1] * 7, "pass 'insert-quant-dequant': .*scale"),
-        ("axis", 1, "pass 'insert-quant-dequant': .*axis"),
-    ],
-)
-def test_an_error_in_a_pass(traced: Any, field: str, value: Any, message: str) -> None:
+def test_an_error_in_a_pass(traced: Any) -> None:
     """Here of the first pass of the back half, on the last linear layer."""
     before, x = everything(traced), torch.randn(4, 16)
     expected = ipex_quant.jit.quantize(traced)(x)
     summary = state.read_buffer(traced)
     assert summary is not None
     wrong = json.loads(json.dumps(summary))
-    wrong["sites"][-1]["operands"]["weight"][field] = value
-    with pytest.raises(QuantizationError, match=message):
+    wrong["sites"][-1]["operands"]["weight"]["scale"] = [0.1] * 7
+    with pytest.raises(QuantizationError, match=r"pass 'insert-quant-dequant': .*scale"):
         ipex_quant.jit.from_summary(traced, wrong)
     assert_unchanged(traced, before)
     assert torch.equal(ipex_quant.jit.quantize(traced)(x), expected)

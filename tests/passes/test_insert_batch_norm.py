@@ -23,7 +23,8 @@ def test_batch_norm_between_int8_ops_is_a_convolution() -> None:
         conv("c", "r", "y"),
     ).replace(CONSTANTS, CONSTANTS + norms)
     gamma = torch.tensor([1.5, -2.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0])
-    parsed = _C.parse_ir(text, [*TENSORS, gamma, torch.rand(8) + 0.5])
+    tensors = [torch.randn_like(tensor) for tensor in TENSORS]
+    parsed = _C.parse_ir(text, [*tensors, gamma, torch.rand(8) + 0.5])
     before = parsed.copy()
     params = [
         site("a/conv/0", input=(0.02, 128)),
@@ -44,7 +45,7 @@ def test_batch_norm_between_int8_ops_is_a_convolution() -> None:
     x = torch.rand(2, 8, 6, 6) * 2 - 1
     with torch.no_grad():
         wanted, got = run["before"](x), run["after"](x)
-    assert ((wanted - got).norm() / wanted.norm()).item() < 0.05
+    assert ((wanted - got).norm() / wanted.norm()).item() < 0.08
 
 
 def test_batch_norm_of_unknown_rank_stays_float_and_says_why() -> None:
