@@ -164,29 +164,6 @@ def test_parts_of_one_value_share_a_covering_range() -> None:
     assert got.count("ipex_quant::quantize(") == 2
 
 
-def test_part_beside_a_cat_of_the_whole_does_not_set_its_range() -> None:
-    """The cat reads halves that the relu's site has not seen: the range holds the cat's, too."""
-    text = graph(
-        linear("a", "x", "a"),
-        "  %p : Tensor[] = aten::chunk(%a, %two, %minus1)",
-        "  %b : Tensor, %c : Tensor = prim::ListUnpack(%p)",
-        op("r", "relu(%c)", "r"),
-        "  %l : Tensor[] = prim::ListConstruct(%b, %r)",
-        op("c", "cat(%l, %minus1)", "j"),
-        linear("d", "j", "y"),
-    )
-    # relu reads 0 .. 0.255, the linear behind the cat -2 .. 0.55
-    got = inserted(
-        text,
-        site("a/linear/0", input=(0.5, 1)),
-        site("r/relu/0", input=(0.001, 0)),
-        site("c/cat/0", tensors_0=(1.0, 11), tensors_1=(1.0, 12)),
-        site("d/linear/0", input=(0.01, 200)),
-    )
-    assert "0.001, 0)" not in got
-    assert got.count("0.01, 200)") == 6  # pairs of the linear's result, the relu's and the cat's
-
-
 def test_activation_after_an_anchor_has_no_pair_between() -> None:
     text = graph(conv("a", "x", "a"), op("r", "relu(%a)", "r"), conv("b", "r", "y"))
     got = inserted(
