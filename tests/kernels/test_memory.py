@@ -22,6 +22,11 @@ def quantized(value: int, shape: tuple[int, ...]) -> torch.Tensor:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Regions that earlier tests left behind would hide growth."""
+    before = _C.memory_statistics()[1]
+    probe = quantized(1, (1 << 20,))
+    if _C.memory_statistics()[1] == before:
+        pytest.skip("a sanitized runtime takes all memory from malloc, which it can watch")
+    del probe
     ipex_quant.release_memory()
 
 
