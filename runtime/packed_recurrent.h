@@ -45,7 +45,8 @@ class PackedRecurrent {
   /// \throws c10::Error when anything in the definition is wrong.
   PackedRecurrent(kernels::CellKind cell, RecurrentDefinition definition);
 
-  /// x [T, B, in], [B, T, in] when batch_first, or unbatched [T, in]; states as torch has them.
+  /// x [T, B, in], [B, T, in] when batch_first, or unbatched [T, in]; states as torch has them,
+  /// undefined ones are zero.
   /// \throws c10::Error for a wrong dtype, rank, feature count or state shape, and for T = 0.
   RecurrentResult run(const at::Tensor& x, const at::Tensor& h0, const at::Tensor& c0) const {
     return run(x, h0, c0, definition_.batch_first);

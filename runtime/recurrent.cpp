@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 #include "runtime/memory.h"
 #include "runtime/packed_recurrent.h"
 #include "runtime/threading.h"
@@ -11,8 +13,14 @@ namespace {
 
 using kernels::CellKind;
 
-at::Tensor check_state(const at::Tensor& state, at::IntArrayRef expected, const char* op,
-                       const char* name) {
+/// The initial state in one piece; one that is not given is zero.
+at::Tensor initial_state(const at::Tensor& state, at::IntArrayRef expected, const char* op,
+                         const char* name) {
+  if (!state.defined()) {
+    at::Tensor zeros = empty(expected, at::kFloat);
+    std::fill_n(zeros.mutable_data_ptr<float>(), zeros.numel(), 0.0F);
+    return zeros;
+  }
   TORCH_CHECK(state.device().is_cpu() && state.scalar_type() == at::kFloat, op, ": ", name,
               " must be a float32 CPU tensor, got ", at::toString(state.scalar_type()), " on ",
               state.device());
@@ -51,16 +59,19 @@ c10::intrusive_ptr<PackedGru> gru_prepack(at::TensorList weights, at::TensorList
                                                epilogue));
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> lstm(const at::Tensor& x, const at::Tensor& h0,
-                                                    const at::Tensor& c0,
+using State = std::optional<at::Tensor>;
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> lstm(const at::Tensor& x, const State& h0,
+                                                    const State& c0,
                                                     const c10::intrusive_ptr<PackedLstm>& packed) {
-  RecurrentResult result = packed->packed.run(x, h0, c0);
+  RecurrentResult result =
+      packed->packed.run(x, h0.value_or(at::Tensor()), c0.value_or(at::Tensor()));
   return {result.y, result.hn, result.cn};
 }
 
-std::tuple<at::Tensor, at::Tensor> gru(const at::Tensor& x, const at::Tensor& h0,
+std::tuple<at::Tensor, at::Tensor> gru(const at::Tensor& x, const State& h0,
                                        const c10::intrusive_ptr<PackedGru>& packed) {
-  RecurrentResult result = packed->packed.run(x, h0, at::Tensor());
+  RecurrentResult result = packed->packed.run(x, h0.value_or(at::Tensor()), at::Tensor());
   return {result.y, result.hn};
 }
 
@@ -95,8 +106,8 @@ RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h
     state_shape.erase(state_shape.begin() + 1);
     y_shape.erase(y_shape.begin() + 1);
   }
-  const at::Tensor h0 = check_state(h0_in, state_shape, op, "h0");
-  const at::Tensor c0 = is_lstm ? check_state(c0_in, state_shape, op, "c0") : at::Tensor();
+  const at::Tensor h0 = initial_state(h0_in, state_shape, op, "h0");
+  const at::Tensor c0 = is_lstm ? initial_state(c0_in, state_shape, op, "c0") : at::Tensor();
 
   RecurrentResult result;
   result.y = empty(y_shape, epilogue_.quantize ? at::kByte : at::kFloat);

@@ -101,7 +101,7 @@ void define_gru(torch::Library& m) {
   m.def("gru_prepack(Tensor[] weights, Tensor[] weight_scales, Tensor[] biases, int num_layers,"
         " bool bidirectional, bool batch_first, bool has_biases, float x_scale, int x_zero_point,"
         " str epilogue) -> " IQ_CLASS "PackedGru");
-  m.def("gru(Tensor x, Tensor h0, " IQ_CLASS "PackedGru packed) -> (Tensor y, Tensor hn)");
+  m.def("gru(Tensor x, Tensor? h0, " IQ_CLASS "PackedGru packed) -> (Tensor y, Tensor hn)");
   m.def("gru_sequences(Tensor data, Tensor batch_sizes, Tensor h0, " IQ_CLASS
         "PackedGru packed) -> (Tensor y, Tensor hn)");
 }
@@ -111,7 +111,7 @@ void define_lstm(torch::Library& m) {
   m.def("lstm_prepack(Tensor[] weights, Tensor[] weight_scales, Tensor[] biases, int num_layers,"
         " bool bidirectional, bool batch_first, bool has_biases, float x_scale, int x_zero_point,"
         " str epilogue) -> " IQ_CLASS "PackedLstm");
-  m.def("lstm(Tensor x, Tensor h0, Tensor c0, " IQ_CLASS
+  m.def("lstm(Tensor x, Tensor? h0, Tensor? c0, " IQ_CLASS
         "PackedLstm packed) -> (Tensor y, Tensor hn, Tensor cn)");
   m.def("lstm_sequences(Tensor data, Tensor batch_sizes, Tensor h0, Tensor c0, " IQ_CLASS
         "PackedLstm packed) -> (Tensor y, Tensor hn, Tensor cn)");

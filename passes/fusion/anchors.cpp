@@ -187,6 +187,12 @@ Fused emit_pool(const Emission& e) {
   return {e.call(op, inputs), {}};
 }
 
+/// Whether the value is made anew as float32 zeros, from which the kernels start by themselves.
+bool is_zero_state(const Value* value) {
+  return made_by(value, {"aten::zeros"}) &&
+         constant_int(argument(value->node(), "dtype")) == static_cast<int>(at::kFloat);
+}
+
 /// The initial states as tensors: a gru has one, an lstm a list of two.
 std::vector<Value*> states_of(const Emission& e) {
   Value* states = argument(e.node, "hx");
@@ -233,11 +239,13 @@ Fused emit_recurrent(const Emission& e) {
                           argument(e.node, "has_biases"), scale, zero_point, e.text()});
   std::vector<Value*> inputs = {x};
   std::string op = is_lstm ? "ipex_quant::lstm" : "ipex_quant::gru";
+  std::vector<Value*> states = states_of(e);
   if (batch_sizes != nullptr) {
     inputs.push_back(batch_sizes);
     op += "_sequences";
+  } else if (std::all_of(states.begin(), states.end(), is_zero_state)) {
+    for (Value*& state : states) state = e.constant(c10::IValue());
   }
-  const std::vector<Value*> states = states_of(e);
   inputs.insert(inputs.end(), states.begin(), states.end());
   inputs.push_back(packed);
   Value* y = e.call(op.c_str(), inputs);

@@ -60,13 +60,6 @@ class _Recurrent(nn.Module):
         self.bidirectional = module.bidirectional
         self.states = module.num_layers * (2 if module.bidirectional else 1)
 
-    def zeros(self, input: Tensor) -> Tensor:
-        """The initial state of a call without one."""
-        if input.dim() == 2:
-            return torch.zeros([self.states, self.hidden_size])
-        rows = input.size(0) if self.batch_first else input.size(1)
-        return torch.zeros([self.states, rows, self.hidden_size])
-
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
         shown = [f"{self.input_size}, {self.hidden_size}"]
@@ -109,11 +102,12 @@ class DynamicLSTM(_Recurrent):
             if back is not None:
                 h, c = h.index_select(1, back), c.index_select(1, back)
             return PackedSequence(y, batch_sizes, order, back), (h, c)
-        if hx is None:
-            zeros = self.zeros(input)
-            hx = (zeros, zeros)
+        h0: Tensor | None = None
+        c0: Tensor | None = None
+        if hx is not None:
+            h0, c0 = hx[0], hx[1]
         x = _with_small_copy(input, self.input_size, self.small_copy)
-        y, h, c = torch.ops.ipex_quant.lstm(x, hx[0], hx[1], self.packed)
+        y, h, c = torch.ops.ipex_quant.lstm(x, h0, c0, self.packed)
         return y, (h, c)
 
 
@@ -144,8 +138,6 @@ class DynamicGRU(_Recurrent):
             if back is not None:
                 h = h.index_select(1, back)
             return PackedSequence(y, batch_sizes, order, back), h
-        if hx is None:
-            hx = self.zeros(input)
         x = _with_small_copy(input, self.input_size, self.small_copy)
         return torch.ops.ipex_quant.gru(x, hx, self.packed)
 
@@ -176,8 +168,11 @@ class DynamicRNN(_Recurrent):
             if back is not None:
                 h = h.index_select(1, back)
             return PackedSequence(y, batch_sizes, order, back), h
-        if hx is None:
-            hx = self.zeros(input)
+        if hx is None and input.dim() == 2:
+            hx = torch.zeros(self.states, self.hidden_size)
+        elif hx is None:
+            rows = input.size(0) if self.batch_first else input.size(1)
+            hx = torch.zeros(self.states, rows, self.hidden_size)
         return torch.ops.ipex_quant.rnn(input, hx, self.packed)
 
 

@@ -54,8 +54,10 @@ class Module:
             self.bidirectional, False, self.x_scale, self.x_zero_point,
         )  # fmt: skip
 
-    def run(self, x: torch.Tensor, h0: torch.Tensor, c0: torch.Tensor, **changes: Any) -> tuple:
-        """(y, hn, cn) of an LSTM or (y, hn) of a GRU, which ignores c0."""
+    def run(
+        self, x: torch.Tensor, h0: torch.Tensor | None, c0: torch.Tensor | None, **changes: Any
+    ) -> tuple:
+        """(y, hn, cn) of an LSTM or (y, hn) of a GRU, which ignores c0; no state is a zero one."""
         packed = self.pack(**changes)
         return ops.lstm(x, h0, c0, packed) if self.cell == "lstm" else ops.gru(x, h0, packed)
 

@@ -200,6 +200,14 @@ def test_special_values(isa, cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_states_that_are_not_given_are_zero(cell):
+    m = random_module(cell, 8, 20, 2, bidirectional=True)
+    for x in (torch.randn(5, 3, 8), torch.randn(5, 8)):
+        zeros = torch.zeros(4, 3, 20) if x.dim() == 3 else torch.zeros(4, 20)
+        assert bits(m.run(x, None, None)) == bits(m.run(x, zeros, zeros))
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_empty_batch(cell):
     m = random_module(cell, 8, 20, 2)
     empty = torch.zeros(2, 0, 20)

@@ -46,6 +46,13 @@ def test_recurrent_op_quantizes_its_input_itself(
     assert ((wanted[0] - got[0]).norm() / wanted[0].norm()).item() < 0.03
 
 
+@pytest.mark.parametrize("name", ["speech", "gated"])
+def test_zero_states_are_not_made(models: dict[str, Compiled], name: str) -> None:
+    """The kernels start from zero by themselves."""
+    assert "aten::zeros" not in models[name].kinds
+    assert models[name].error() < 0.03
+
+
 def test_channel_factor_of_an_lstm() -> None:
     """Features of very different size: divided before they are quantized, the weights undo it."""
     torch.manual_seed(0)
