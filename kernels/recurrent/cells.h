@@ -11,19 +11,31 @@
 namespace ipex_quant::kernels {
 namespace {
 
-/// Gates i, f, g, o. `p` holds the 4 pre-activations of kLanes units.
+// An update takes all rows through one function before the next: each is a chain of dependent
+// operations, and the core sees some of them at a time only when they are short.
+
+/// Gates i, f, g, o. `p` holds the 4 pre-activations of kLanes units, and what becomes of them.
 struct LstmCell {
   static constexpr int kGates = 4;
   static F32 start(const StepArgs& args, int64_t row, int64_t column) {
     return load(args.x_gates + row * args.x_stride + column);
   }
-  static void update(const StepArgs& args, int64_t row, int64_t /*column*/, int64_t unit,
-                     const float (*p)[kLanes]) {
-    float* c_cell = args.c + row * args.state_stride + unit;
-    const F32 candidate = mul(sigmoid_v(load(p[0])), tanh_v(load(p[2])));
-    const F32 c = fma(sigmoid_v(load(p[1])), load(c_cell), candidate);
-    store(c_cell, c);
-    store(args.h + row * args.state_stride + unit, mul(sigmoid_v(load(p[3])), tanh_v(c)));
+  static void update(const StepArgs& args, int64_t first, int rows, int64_t /*column*/,
+                     int64_t unit, float (*p)[kGates][kLanes]) {
+    const int64_t at = first * args.state_stride + unit;
+    for (int r = 0; r < rows; ++r) {
+      store(p[r][0], sigmoid_v(load(p[r][0])));
+      store(p[r][1], sigmoid_v(load(p[r][1])));
+      store(p[r][2], tanh_v(load(p[r][2])));
+      store(p[r][3], sigmoid_v(load(p[r][3])));
+    }
+    for (int r = 0; r < rows; ++r) {
+      float* c_cell = args.c + at + r * args.state_stride;
+      const F32 candidate = mul(load(p[r][0]), load(p[r][2]));
+      const F32 c = fma(load(p[r][1]), load(c_cell), candidate);
+      store(c_cell, c);
+      store(args.h + at + r * args.state_stride, mul(load(p[r][3]), tanh_v(c)));
+    }
   }
 };
 
@@ -33,14 +45,20 @@ struct GruCell {
   static F32 start(const StepArgs& args, int64_t /*row*/, int64_t column) {
     return load(args.hidden_bias + column);
   }
-  static void update(const StepArgs& args, int64_t row, int64_t column, int64_t unit,
-                     const float (*p)[kLanes]) {
-    const float* x = args.x_gates + row * args.x_stride + column;
-    float* h_cell = args.h + row * args.state_stride + unit;
-    const F32 reset = sigmoid_v(add(load(x), load(p[0])));
-    const F32 keep = sigmoid_v(add(load(x + kUnits), load(p[1])));
-    const F32 fresh = tanh_v(fma(reset, load(p[2]), load(x + 2 * kUnits)));
-    store(h_cell, fma(keep, sub(load(h_cell), fresh), fresh));
+  static void update(const StepArgs& args, int64_t first, int rows, int64_t column, int64_t unit,
+                     float (*p)[kGates][kLanes]) {
+    const float* x = args.x_gates + first * args.x_stride + column;
+    for (int r = 0; r < rows; ++r) {
+      const float* x_row = x + r * args.x_stride;
+      store(p[r][0], sigmoid_v(add(load(x_row), load(p[r][0]))));
+      store(p[r][1], sigmoid_v(add(load(x_row + kUnits), load(p[r][1]))));
+    }
+    for (int r = 0; r < rows; ++r) {
+      float* h_cell = args.h + (first + r) * args.state_stride + unit;
+      const float* x_fresh = x + r * args.x_stride + 2 * kUnits;
+      const F32 fresh = tanh_v(fma(load(p[r][0]), load(p[r][2]), load(x_fresh)));
+      store(h_cell, fma(load(p[r][1]), sub(load(h_cell), fresh), fresh));
+    }
   }
 };
 
@@ -67,7 +85,7 @@ struct StepBlock {
         for (int r = 0; r < R; ++r) acc[r][g] = start;
       }
       product<R, G>(acc, rows, args.hq_stride, w, weights.k4);
-      // Through memory, so that the long cell update is not unrolled R times.
+      // Through memory, for the cell update is not unrolled R times.
       alignas(64) float p[R][G][kLanes];
 #pragma GCC unroll 4
       for (int g = 0; g < G; ++g) {
@@ -79,9 +97,7 @@ struct StepBlock {
                 fma(to_float(acc[r][g]), mul(set1(args.h_scale[first + r]), scale), start));
         }
       }
-      for (int r = 0; r < R; ++r) {
-        Cell::update(args, first + r, column, block * kUnits + sub_block, p[r]);
-      }
+      Cell::update(args, first, R, column, block * kUnits + sub_block, p);
     }
   }
 };
