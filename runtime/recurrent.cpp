@@ -2,8 +2,6 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "runtime/memory.h"
 #include "runtime/packed_recurrent.h"
 #include "runtime/threading.h"
@@ -13,14 +11,10 @@ namespace {
 
 using kernels::CellKind;
 
-/// The initial state in one piece; one that is not given is zero.
+/// The initial state in one piece; one that is not given stays undefined.
 at::Tensor initial_state(const at::Tensor& state, at::IntArrayRef expected, const char* op,
                          const char* name) {
-  if (!state.defined()) {
-    at::Tensor zeros = empty(expected, at::kFloat);
-    std::fill_n(zeros.mutable_data_ptr<float>(), zeros.numel(), 0.0F);
-    return zeros;
-  }
+  if (!state.defined()) return state;
   TORCH_CHECK(state.device().is_cpu() && state.scalar_type() == at::kFloat, op, ": ", name,
               " must be a float32 CPU tensor, got ", at::toString(state.scalar_type()), " on ",
               state.device());
@@ -121,8 +115,8 @@ RecurrentResult PackedRecurrent::run(const at::Tensor& x_in, const at::Tensor& h
   call.x = x.const_data_ptr();
   call.x_time_stride = x.stride(time_dim);
   call.x_batch_stride = batched ? x.stride(1 - time_dim) : 0;
-  call.h0 = h0.const_data_ptr<float>();
-  call.c0 = is_lstm ? c0.const_data_ptr<float>() : nullptr;
+  call.h0 = h0.defined() ? h0.const_data_ptr<float>() : nullptr;
+  call.c0 = c0.defined() ? c0.const_data_ptr<float>() : nullptr;
   call.y = result.y.mutable_data_ptr();
   call.y_time_stride = result.y.stride(time_dim);
   call.y_batch_stride = batched ? result.y.stride(1 - time_dim) : 0;
