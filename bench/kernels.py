@@ -4,15 +4,16 @@
 
 The operators run inside TorchScript, as they do in a model: a call from Python costs 10 us more.
 The competitor of matmul and attention is torch's own in float32: it has none of int8 tensors.
-A row is checked before it is timed. Times are taken in short stretches that alternate between the
-two competitors; the best stretch of each counts, because other programs only ever make one longer.
+A row of a few rows times many weights is bound by reading these: it stands beside a plain reading
+of as many bytes, from the cache that holds them. A row is checked before it is timed. Times are
+taken in short stretches that alternate between the two competitors; the best stretch of each
+counts, because other programs only ever make one longer.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import ctypes
 import dataclasses
 import datetime
 import pathlib
@@ -22,7 +23,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-import ipex_quant
 from bench.kernel_calls import (
     OUT_SCALE,
     X_SCALE,
@@ -36,6 +36,7 @@ from bench.kernel_calls import (
     TheirLinear,
     TheirMatmul,
 )
+from bench.limits import describe, peak, read_rate
 from ipex_quant import _C
 
 ops = torch.ops.ipex_quant
@@ -43,7 +44,7 @@ onednn = torch.ops.onednn
 
 COLUMNS = [
     *("date", "isa", "threads", "op", "case", "macs", "us", "gmacs", "percent_of_peak"),
-    *("onednn_us", "speedup"),
+    *("onednn_us", "speedup", "percent_of_read"),
 ]
 
 
@@ -56,6 +57,7 @@ class Row:
     macs: int
     ours: Callable[[int], torch.Tensor]
     theirs: Callable[[int], torch.Tensor]
+    weight_bytes: int = 0
 
 
 def repeated(module: torch.nn.Module, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
@@ -68,17 +70,6 @@ def repeated(module: torch.nn.Module, x: torch.Tensor) -> Callable[[int], torch.
             return script(x, n)
 
     return run
-
-
-def peak() -> float:
-    """1e9 int8 multiply-adds per second that one thread can do at most, measured now."""
-    libraries = pathlib.Path(ipex_quant.__file__).parent.rglob("libipex_quant_runtime.so")
-    with open("/proc/self/maps", encoding="ascii") as maps:
-        loaded = {line.split()[-1] for line in maps if "libipex_quant_runtime.so" in line}
-    path = next(iter(loaded or map(str, libraries)))
-    function = ctypes.CDLL(path).ipex_quant_peak_gmacs
-    function.restype = ctypes.c_double
-    return function()
 
 
 def random_u8(*shape: int) -> torch.Tensor:
@@ -108,6 +99,7 @@ def linear_rows() -> Iterator[Row]:
             m * n * k,
             repeated(OurLinear(packed), x),
             repeated(TheirLinear(their_weight, s, b), x),
+            n * k,
         )
 
 
@@ -273,24 +265,33 @@ def main() -> None:
 
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
-    best_peak = peak()
-    limit = best_peak * arguments.threads
-    print(f"peak of one thread: {best_peak:.1f} GMAC/s ({_C.isa()})", file=sys.stderr)
+    print(describe(), file=sys.stderr)
+    limit = peak() * arguments.threads
     written = []
     for op in arguments.op:
         for row in ROWS[op]():
             check(row)
+            before = read_rate(row.weight_bytes)
             ours, theirs = best_times(row.ours, row.theirs, seconds=arguments.seconds)
+            reading = row.weight_bytes * 1e-9 / max(before, read_rate(row.weight_bytes))
+            bound_by_reading = reading > row.macs * 1e-9 / limit
+            percent_of_read = f"{100 * reading / ours:.1f}" if bound_by_reading else ""
             values = [
                 *(datetime.date.today().isoformat(), _C.isa(), arguments.threads, op, row.case),
                 *(row.macs, f"{ours * 1e6:.1f}", f"{row.macs / ours * 1e-9:.1f}"),
                 *(f"{row.macs / ours * 1e-7 / limit:.1f}", f"{theirs * 1e6:.1f}"),
-                f"{theirs / ours:.2f}",
+                *(
+                    f"{theirs / ours:.2f}",
+                    f"{100 * reading / ours:.1f}" if bound_by_reading else "",
+                ),
             ]
             written.append(values)
+            share = f"{values[8]:>5} % of the peak"
+            if bound_by_reading:
+                share = f"{percent_of_read:>5} % of reading "
             print(
-                f"{op:10} {row.case:26} {values[6]:>9} us {values[7]:>7} GMAC/s {values[8]:>5} % "
-                f"of the peak | torch {values[9]:>9} us, {values[10]:>5} times ours",
+                f"{op:10} {row.case:26} {values[6]:>9} us {values[7]:>7} GMAC/s {share} "
+                f"| torch {values[9]:>9} us, {values[10]:>5} times ours",
                 flush=True,
             )
     if arguments.csv:

@@ -101,9 +101,15 @@ MODELS: dict[str, Spec] = {
 }
 
 
+def inputs_of(name: str) -> tuple[Inputs, list[Inputs]]:
+    """The inputs to time, and inputs for calibration; the same in every process."""
+    torch.manual_seed(1)
+    draw = MODELS[name].inputs
+    return draw(), [draw() for _ in range(CALIBRATION_BATCHES)]
+
+
 def create(name: str) -> tuple[nn.Module, Inputs, list[Inputs]]:
-    """The model, the inputs to time, and inputs for calibration."""
+    """The model and its inputs."""
     torch.manual_seed(0)
-    spec = MODELS[name]
-    model = spec.make().eval()
-    return model, spec.inputs(), [spec.inputs() for _ in range(CALIBRATION_BATCHES)]
+    model = MODELS[name].make().eval()
+    return model, *inputs_of(name)

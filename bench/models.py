@@ -26,7 +26,7 @@ from rich.table import Table
 
 import ipex_quant
 from bench.build_model import COMPETITORS, file_of
-from bench.kernels import peak
+from bench.limits import peak
 from bench.model_list import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]

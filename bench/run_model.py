@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from bench.build_model import file_of
-from bench.model_list import Inputs, create
+from bench.model_list import Inputs, inputs_of
 
 Call = Callable[[], np.ndarray]
 
@@ -90,7 +90,7 @@ def main() -> None:
     competitor, name, folder, threads = *sys.argv[1:3], Path(sys.argv[3]), int(sys.argv[4])
     warnings.filterwarnings("ignore")
     torch.set_num_threads(threads)
-    _, inputs, _ = create(name)
+    inputs, _ = inputs_of(name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with torch.inference_mode():
         path = file_of(competitor, name, folder)

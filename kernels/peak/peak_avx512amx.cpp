@@ -1,7 +1,7 @@
 // Nothing but tdpbusd on tiles.
 #include <cstdint>
 
-#include "kernels/gemm/peak.h"
+#include "kernels/peak/peak.h"
 
 namespace ipex_quant::kernels {
 

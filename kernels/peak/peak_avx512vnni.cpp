@@ -1,7 +1,7 @@
 // Nothing but vpdpbusd on 512-bit registers.
 #include <immintrin.h>
 
-#include "kernels/gemm/peak.h"
+#include "kernels/peak/peak.h"
 
 namespace ipex_quant::kernels {
 

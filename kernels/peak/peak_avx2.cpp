@@ -1,7 +1,7 @@
 // Nothing but vpmaddwd and vpaddd on 256-bit registers: exact int8 products without VNNI.
 #include <immintrin.h>
 
-#include "kernels/gemm/peak.h"
+#include "kernels/peak/peak.h"
 
 namespace ipex_quant::kernels {
 
