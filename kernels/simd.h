@@ -64,6 +64,8 @@ inline F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I32 to_int(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline I32 as_int(F32 a) { return {_mm512_castps_si512(a.v)}; }
 inline F32 as_float(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
+/// x * 2^n, rounded once, for |x| in 1/2..2 and an integer n in -250..250.
+inline F32 scale_by_power(F32 x, F32 n) { return {_mm512_scalef_ps(x.v, n.v)}; }
 inline Mask less(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask is_nan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 inline bool all(Mask m) { return m.v == 0xffff; }
@@ -193,6 +195,16 @@ inline bool all(Mask m) { return m.v; }
 inline F32 select(Mask m, F32 a, F32 b) { return m.v ? a : b; }
 inline F32 lookup16(const float* table, I32 index) { return {table[index.v & 15]}; }
 
+#endif
+
+#if !defined(__AVX512F__)
+inline F32 scale_by_power(F32 x, F32 n) {
+  // In two factors: n itself goes beyond the exponents of normal numbers.
+  const I32 half = to_int(mul(n, set1(0.5f)));
+  const I32 rest = sub(to_int(n), half);
+  const auto power = [](I32 i) { return as_float(shift_left(add(i, set1i(127)), 23)); };
+  return mul(mul(x, power(half)), power(rest));
+}
 #endif
 
 }  // namespace

@@ -28,13 +28,17 @@ inline IQ_INLINE V abs_v(V y) {
 
 /// y = n * ln 2 + r with |r| <= 0.347, and p = (exp(r) - 1 - r) / r^2.
 struct ExpParts {
-  F32 n;  ///< an integer
+  F32 n;      ///< an integer
+  F32 power;  ///< 2^n for n in -126..127
   F32 r;
   F32 p;
 };
 
 inline ExpParts exp_parts(F32 y) {
-  const F32 n = to_float(to_int(mul(y, set1(0x1.715476p+0f))));  // 1 / ln 2
+  // 1.5 * 2^23 + 127: the sum has no fraction, its last bits are n + 127.
+  const F32 magic = set1(12583039.0f);
+  const F32 sum = fma(y, set1(0x1.715476p+0f), magic);  // 1 / ln 2
+  const F32 n = sub(sum, magic);
   // ln 2 in two parts; the first has 15 bits, so n times it is exact.
   F32 r = fma(n, set1(-0x1.62e4p-1f), y);
   r = fma(n, set1(-0x1.7f7d1cp-20f), r);
@@ -43,38 +47,36 @@ inline ExpParts exp_parts(F32 y) {
   p = fma(p, r, set1(0x1.5558f4p-5f));
   p = fma(p, r, set1(0x1.555492p-3f));
   p = fma(p, r, set1(0x1.fffffcp-2f));
-  return {n, r, p};
+  return {n, as_float(shift_left(as_int(sum), 23)), r, p};
 }
 
-/// 2^n for an integer n in -126..127.
-inline F32 exp2_int(I32 n) { return as_float(shift_left(add(n, set1i(127)), 23)); }
-
-/// exp(y).
-inline F32 exp_v(F32 y) {
-  // Outside of these bounds the result is 0 or infinite. Constants first: a NaN stays.
-  y = max(set1(-104.0f), min(set1(89.0f), y));
+/// exp(y) for y in -104..89, or NaN.
+inline F32 exp_bounded(F32 y) {
   const ExpParts e = exp_parts(y);
   // 1 + r + r^2 p, with the rounding error of 1 + r carried along.
   const F32 one_r = add(set1(1.0f), e.r);
   const F32 lost = sub(e.r, sub(one_r, set1(1.0f)));
-  const F32 m = add(one_r, fma(mul(e.r, e.r), e.p, lost));
-  // 2^n in two factors: n itself goes beyond the exponents of normal numbers.
-  const I32 half = to_int(mul(e.n, set1(0.5f)));
-  return mul(mul(m, exp2_int(half)), exp2_int(sub(to_int(e.n), half)));
+  return scale_by_power(add(one_r, fma(mul(e.r, e.r), e.p, lost)), e.n);
+}
+
+/// exp(y).
+inline F32 exp_v(F32 y) {
+  // Outside of these bounds the result is 0 or infinite. Constants first: a NaN stays.
+  return exp_bounded(max(set1(-104.0f), min(set1(89.0f), y)));
 }
 
 /// exp(y) - 1 for y in -87..88: small where y is small, without cancellation.
 inline F32 expm1_v(F32 y) {
   const ExpParts e = exp_parts(y);
   const F32 q = fma(mul(e.r, e.r), e.p, e.r);  // exp(r) - 1
-  const F32 power = exp2_int(to_int(e.n));
-  return fma(power, q, sub(power, set1(1.0f)));
+  return fma(e.power, q, sub(e.power, set1(1.0f)));
 }
 
 /// 1 / (1 + exp(-y)).
 inline F32 sigmoid_v(F32 y) {
   // exp of a number that is not positive keeps both tails accurate.
-  const F32 e = exp_v(sub(set1(0.0f), abs_v(y)));
+  const F32 minus = as_float(bit_or(as_int(y), set1i(INT32_MIN)));
+  const F32 e = exp_bounded(max(set1(-104.0f), minus));
   const F32 sum = add(set1(1.0f), e);
   const F32 quotient = div(select(less(y, set1(0.0f)), e, set1(1.0f)), sum);
   // Takes the rounding error of the sum out again; 3/4 stands for 1 / sum, which is in 1/2..1.
@@ -87,7 +89,7 @@ inline F32 tanh_v(F32 y) {
   const F32 a = min(set1(9.5f), abs_v(y));  // tanh(9.5) rounds to 1
   const ExpParts e = exp_parts(add(a, a));
   const F32 exp_r = add(fma(mul(e.r, e.r), e.p, e.r), set1(1.0f));
-  const F32 sum = fma(exp_r, exp2_int(to_int(e.n)), set1(1.0f));
+  const F32 sum = fma(exp_r, e.power, set1(1.0f));
   const F32 far = sub(set1(1.0f), div(set1(2.0f), sum));
   // (tanh(a) - a) / a^3, minimax in s = a^2 on a <= 0.56 for the relative error of tanh: degree 4,
   // 1.3e-9.
