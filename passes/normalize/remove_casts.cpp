@@ -9,6 +9,7 @@
 
 #include "passes/ir.h"
 #include "passes/normalize/conv_node.h"
+#include "passes/quant/data_movement.h"
 
 namespace ipex_quant::passes {
 
@@ -51,7 +52,10 @@ class Float32 {
   }
 
   bool compute(const Value* value) {
-    if (const auto constant = constant_of(value)) return is_floating(*constant);
+    if (const auto constant = constant_of(value)) {
+      return constant->isTensor() && constant->toTensor().defined() &&
+             constant->toTensor().scalar_type() == at::kFloat;
+    }
     const Node* node = value->node();
     const Value* dtype = argument(node, "dtype");
     if (dtype != nullptr && !is_none(dtype)) {
@@ -64,17 +68,18 @@ class Float32 {
     if (is_op(node, {"aten::embedding", "aten::embedding_bag"})) return has(node->input(0));
     if (is_op(node, {"aten::masked_fill", "aten::dropout"})) return has(node->input(0));
     if (is_op(node, {"aten::where"}) && node->inputs().size() == 3) {
-      return has(node->input(1)) && has(node->input(2));
+      // A number takes the dtype of the other.
+      const bool first = has(node->input(1));
+      const bool second = has(node->input(2));
+      return (first || constant_number(node->input(1))) &&
+             (second || constant_number(node->input(2))) && (first || second);
     }
-    const bool plain = is_op(
-        node, {"aten::softmax",   "aten::_safe_softmax", "aten::matmul",    "aten::bmm",
-               "aten::add",       "aten::sub",           "aten::mul",       "aten::div",
-               "aten::relu",      "aten::gelu",          "aten::silu",      "aten::tanh",
-               "aten::sigmoid",   "aten::neg",           "aten::clamp",     "aten::pow",
-               "aten::mean",      "aten::rsqrt",         "aten::sqrt",      "aten::reshape",
-               "aten::view",      "aten::permute",       "aten::transpose", "aten::contiguous",
-               "aten::unsqueeze", "aten::squeeze",       "aten::slice",     "aten::select",
-               "aten::expand",    "aten::flatten",       "aten::clone"});
+    if (const auto movement = movement_of(const_cast<Value*>(value))) return has(movement->input);
+    const bool plain =
+        is_op(node, {"aten::softmax", "aten::_safe_softmax", "aten::matmul", "aten::bmm",
+                     "aten::add", "aten::sub", "aten::mul", "aten::div", "aten::relu", "aten::gelu",
+                     "aten::silu", "aten::tanh", "aten::sigmoid", "aten::neg", "aten::clamp",
+                     "aten::pow", "aten::mean", "aten::rsqrt", "aten::sqrt"});
     return plain && all_tensors(node);
   }
 
@@ -97,6 +102,11 @@ bool is_off(const Value* value) {
   return value == nullptr || is_none(value) || constant_bool(value) == std::optional<bool>(false);
 }
 
+bool is_strided_or_none(const Value* value) {
+  return value == nullptr || is_none(value) ||
+         constant_int(value) == static_cast<std::int64_t>(at::kStrided);
+}
+
 bool is_cpu_or_none(const Value* value) {
   if (value == nullptr || is_none(value)) return true;
   const auto device = constant_of(value);
@@ -116,7 +126,8 @@ bool changes_nothing(const Node* node, Float32& floats) {
     return false;
   }
   const bool plain = is_off(argument(node, "copy")) && is_off(argument(node, "memory_format")) &&
-                     is_off(argument(node, "layout")) && is_cpu_or_none(argument(node, "device"));
+                     is_strided_or_none(argument(node, "layout")) &&
+                     is_cpu_or_none(argument(node, "device"));
   return plain && asks_for_float(node, floats) && floats.has(node->input(0));
 }
 

@@ -2,12 +2,14 @@
 
 ``W x = (W F)(F^-1 x)``: the input is divided by a factor per channel before it is quantized, and
 the weight takes it back. The factors come from the input alone, so that all layers that read one
-value divide it once. That costs a multiplication per element; so it must pay.
+value divide it once. That costs a multiplication per element; so it must pay, and for inputs that
+the factors were not made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -19,13 +21,24 @@ from ipex_quant.plan import Plan
 
 #: What to try: the exponent of each channel's share of the largest value, and its least factor.
 #: Exponent 1 makes the channels equally large; silent ones may wake up after calibration.
-_TRIALS = ((0.75, 1e-3), (1.0, 0.05), (1.0, 1e-3))
+_TRIALS = {f"factor {e} {c}": (e, c) for e, c in ((0.75, 1e-3), (1.0, 0.05), (1.0, 1e-3))}
 #: Only where the output of a layer is noisier than this (dB) ...
 _BELOW = 33.0
-#: ... and the noise falls below this share.
+#: ... and the noise falls below this share, and on inputs that the factors were not made from at
+#: least does not rise.
 _WORTHWHILE = 0.5
 #: Enough values for a histogram.
 _ENOUGH = 1 << 18
+
+
+def _factor(largest: torch.Tensor, exponent: float, least: float) -> torch.Tensor:
+    share = largest / largest.max()
+    return share.clamp_min(least) ** exponent
+
+
+def _unseen(name: str) -> str:
+    """Name of the variant that measures a factor on inputs that it was not made from."""
+    return f"{name}, unseen"
 
 
 class FactorGroup:
@@ -35,8 +48,9 @@ class FactorGroup:
         self.plans = plans
         operand = plans[0].site.operands["input"]
         assert operand.channel_max is not None
-        share = operand.channel_max / operand.channel_max.max()
-        self.factors = {f"factor {e} {c}": share.clamp_min(c) ** e for e, c in _TRIALS}
+        self.largest = largest = operand.channel_max
+        self.largest_of_calls: list[torch.Tensor] = []
+        self.factors = {name: _factor(largest, *trial) for name, trial in _TRIALS.items()}
         self.histograms = {name: Histogram() for name in self.factors}
         self.symmetric = operand.observer.symmetric
 
@@ -46,6 +60,9 @@ class FactorGroup:
         index = 1 if site.family == "addmm" else 0
         columns = ops.input_channels(site.family, args, args[index].detach())
         assert columns is not None
+        if columns.numel() == 0:
+            return
+        self.largest_of_calls.append(columns.abs().amax(0))
         columns = columns[:: max(1, columns.numel() // _ENOUGH)]
         for name, factor in self.factors.items():
             self.histograms[name].update(columns / factor)
@@ -58,24 +75,46 @@ class FactorGroup:
         return float(scale.float()), int(zero)
 
     def variants(self, plan: Plan) -> dict[str, Variant]:
-        """One way to quantize the layer for each of the factors."""
-        return {
-            name: Variant(
-                {
-                    "input": self._input_rounding(plan, name),
-                    "weight": self._weight_rounding(plan, factor),
-                }
-            )
-            for name, factor in self.factors.items()
-        }
+        """One way to quantize the layer for each of the factors, and for each as unseen inputs
+        would find it."""
+        found = {}
+        for name, factor in self.factors.items():
+            weight = self._weight_rounding(plan, factor)
+            rounding = self._input_rounding(plan, name, repeat(factor))
+            found[name] = Variant({"input": rounding, "weight": weight})
+            unseen = self._unseen_factors(name)
+            if unseen:
+                rounding = self._input_rounding(plan, name, iter(unseen))
+                found[_unseen(name)] = Variant({"input": rounding, "weight": weight})
+        return found
 
-    def _input_rounding(self, plan: Plan, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _unseen_factors(self, name: str) -> list[torch.Tensor]:
+        """What the factor were without the one or other of the kept calls, in their order.
+
+        Where few values of a call are large, as of the first token of a text, the largest of a
+        channel says little of the next one: a factor that follows it cuts that one off.
+        """
+        if name not in _TRIALS or len(self.largest_of_calls) < 2:
+            return []
+        calls = self.largest_of_calls
+        first, second = torch.stack(calls).topk(2, 0).values
+        left = [self.largest.where((c < first) | (c < self.largest), second) for c in calls]
+        return [_factor(largest, *_TRIALS[name]) for largest in left]
+
+    def _input_rounding(
+        self, plan: Plan, name: str, factors: Iterator[torch.Tensor]
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Rounding of the input, by the next of the factors in each call."""
         weight = plan.site.operands["weight"].tensor
         assert weight is not None
         shape = (-1, *[1] * (weight.dim() - 2 if plan.site.family == "conv" else 0))
-        factor = self.factors[name].reshape(shape)
         scale, zero = self.qparams(name)
-        return lambda x: ops.quantize_dequantize(x / factor, scale, zero) * factor
+
+        def rounded(x: torch.Tensor) -> torch.Tensor:
+            factor = next(factors).reshape(shape)
+            return ops.quantize_dequantize(x / factor, scale, zero) * factor
+
+        return rounded
 
     def _weight_rounding(
         self, plan: Plan, factor: torch.Tensor
@@ -108,8 +147,11 @@ class FactorGroup:
             found = [probes[plan.key] for plan in self.plans]
             return sum(p.variants[name].noise / max(p.signal, 1e-38) for p in found)
 
-        best = min(self.factors, key=noise)
-        if noise(best) >= _WORTHWHILE * noise("plan"):
+        plain = noise("plan")
+        unseen = len(self.largest_of_calls) > 1
+        lasting = [f for f in self.factors if not unseen or noise(_unseen(f)) <= plain]
+        best = min(lasting, key=noise, default="plan")
+        if noise(best) >= _WORTHWHILE * plain:
             return
         for plan in self.plans:
             plan.factor = self.factors[best]

@@ -12,6 +12,8 @@ graph(%x : Tensor):
   %dim : int = prim::Constant[value=-1]()
   %float : int = prim::Constant[value=6]()
   %double : int = prim::Constant[value=7]()
+  %strided : int = prim::Constant[value=0]()
+  %cpu : Device = prim::Constant[value="cpu"]()
   %none : NoneType = prim::Constant()
   %false : bool = prim::Constant[value=0]()
   %true : bool = prim::Constant[value=1]()
@@ -37,6 +39,7 @@ graph(%x : Tensor):
     [
         "aten::to(%p, %float, %false, %false, %none)",
         "aten::to(%p, %float, %none, %none, %none, %false, %false, %none)",
+        "aten::to(%p, %float, %strided, %cpu, %none, %false, %false, %none)",
         "aten::to(%p, %p, %false, %false, %none)",
         "aten::type_as(%p, %p)",
     ],
@@ -64,3 +67,34 @@ def test_cast_that_may_change_something_stays(check_pass, cast: str) -> None:
         constants=[WEIGHT],
         inputs=[torch.randn(3, 4)],
     )
+
+
+def test_dtype_is_known_across_moves_and_where(check_pass) -> None:
+    """As GPT-2 writes it: parts of one linear, a mask of a float and a number."""
+    before = """
+graph(%x : Tensor, %m : Tensor):
+  %w : Float(4, 4) = prim::Constant[value=<Tensor>]()
+  %zero : Float() = prim::Constant[value=<Tensor>]()
+  %low : float = prim::Constant[value=-3e38]()
+  %one : int = prim::Constant[value=1]()
+  %two : int = prim::Constant[value=2]()
+  %float : int = prim::Constant[value=6]()
+  %none : NoneType = prim::Constant()
+  %false : bool = prim::Constant[value=0]()
+  %l : Tensor = aten::linear(%x, %w, %none)
+  %s : Tensor[] = aten::split(%l, %two, %one)
+  %a : Tensor, %b : Tensor = prim::ListUnpack(%s)
+  %where : Tensor = aten::where(%m, %zero, %low)
+  %masked : Tensor = aten::add(%a, %where, %one)
+  %c : Tensor = aten::to(%masked, %float, %false, %false, %none)
+  %y : Tensor = aten::add(%c, %b, %one)
+  return (%y)
+"""
+    drop = ("aten::to(", "%float : int")
+    lines = [line for line in before.splitlines() if not any(text in line for text in drop)]
+    after = "\n".join(lines).replace("%c,", "%masked,")
+    after = after.replace("  %false : bool = prim::Constant[value=0]()\n", "")
+    mask = torch.tensor([[True, False], [True, True], [False, True]])
+    inputs = [torch.randn(3, 4), mask]
+    constants = [WEIGHT, torch.tensor(0.0)]
+    check_pass("remove-casts", before, after, constants=constants, inputs=inputs)

@@ -41,6 +41,19 @@ def test_no_correction_where_there_is_no_bias() -> None:
     assert correction is None or max(map(abs, correction)) < 0.01
 
 
+@pytest.mark.parametrize("lasting", [True, False])
+def test_factors_only_for_channels_that_stay_large(lasting: bool) -> None:
+    """One large row per call has other channels large in each call: nothing to follow."""
+    torch.manual_seed(0)
+    large = 1 + 49 * (torch.arange(64) % 16 == 0)
+    data = [torch.randn(128, 64) * (large if lasting else 1) for _ in range(4)]
+    if not lasting:
+        for x in data:
+            x[0] *= 30
+    entry = summary(nn.Linear(64, 32), data)["/linear/0"]
+    assert (entry["operands"]["input"]["channel_factor"] is not None) == lasting
+
+
 class Recurrent(nn.Module):
     def __init__(self, kind: type[nn.RNNBase]) -> None:
         super().__init__()
