@@ -173,7 +173,7 @@ class Session:
         def callback(family: str, op: str, arguments: list, _site: str | None) -> None:
             event(calibrator.key(tracker.path, family), family, op, arguments)
 
-        with plain_attention(), tracker.tracking(), _backend.recording(callback):
+        with plain_attention(), jit.as_traced(), tracker.tracking(), _backend.recording(callback):
             return run(*args, **kwargs)
 
     def measure(self, model: nn.Module, run: Run, event: Callable) -> None:

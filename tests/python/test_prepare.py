@@ -197,6 +197,41 @@ def test_two_threads_calibrate_two_models() -> None:
     assert [summary(ready) for ready in ready_models] == expected
 
 
+def test_calibration_takes_the_branches_of_the_trace() -> None:
+    """transformers makes a mask only in a trace, or where a batch has padding."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+            self.elsewhere: list[bool] = []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            other = threading.Thread(target=lambda: self.elsewhere.append(torch.jit.is_tracing()))
+            other.start()
+            other.join()
+            return self.fc(x + 1 if torch.jit.is_tracing() else x)
+
+    plain = torch.jit.is_tracing
+    x = torch.randn(2, 4)
+    model = prepare(Model(), x)
+    model(x)
+    assert torch.jit.is_tracing is plain and not any(model.elsewhere)
+    assert sites(model) == ["/add/0", "fc/linear/0"]
+    quantized = ipex_quant.jit.quantize(torch.jit.trace(model, x, check_trace=False))
+    assert [row.became for row in ipex_quant.report(quantized) if row.op == "aten::linear"] == [
+        "int8"
+    ]
+
+    class Failing(Model):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        prepare(Failing(), x)
+    assert torch.jit.is_tracing is plain
+
+
 def test_control_flow_that_leaves_the_example_is_an_error() -> None:
     class Model(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

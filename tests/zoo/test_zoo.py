@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ pytestmark = [
 
 FAMILIES = ("bert", "distilbert", "vit", "gpt2", "t5", "albert")
 TRANSFORMERS = [f"{family}_{kind}" for family in FAMILIES for kind in ("eager", "sdpa")]
+TEXT = [name for name in TRANSFORMERS if not name.startswith("vit")]
 #: Operators with weights or of two activations: what int8 is for.
 HEAVY = {
     *("aten::conv1d", "aten::conv2d", "aten::conv_transpose1d", "aten::conv_transpose2d"),
@@ -72,17 +74,55 @@ def test_trace_with_calibration_data(name: str) -> None:
     check(name, model, ipex_quant.jit.quantize(traced, calibration_data=data))
 
 
-@pytest.mark.parametrize("name", [n for n in TRANSFORMERS if not n.startswith("vit")])
+def texts(name: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and a mask of ones, in the sizes of that draw."""
+    ids = MODELS[name].draw(True, number)["input_ids"]
+    return ids, torch.ones_like(ids)
+
+
+def states(module: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The first output: a vector for each token."""
+    with torch.no_grad():
+        return zoo.tensors(module(input_ids=ids, attention_mask=mask))[0]
+
+
+@pytest.mark.parametrize("name", TEXT)
 def test_padding_has_no_effect(name: str) -> None:
-    """Other ids behind the mask: the same bits where the mask reads."""
+    """At another batch and length than the trace's: the same bits where the mask reads, whatever
+    stands behind it, and where a text runs alone."""
     model, data = model_and_data(name)
     quantized = zoo.quantize(model, data)
-    ids, mask = data[0]["input_ids"], data[0]["attention_mask"]
+    ids, mask = texts(name, 2)
+    mask[0, -9:] = 0
+    mask[1, :4] = 0  # padding on the left, as generation has it
+    mask[2, [3, 7, 8]] = 0
     others = torch.where(mask == 1, ids, torch.randint_like(ids, 1, 500))
     assert not torch.equal(ids, others)
-    with torch.no_grad():
-        outputs = [
-            zoo.tensors(quantized(input_ids=x, attention_mask=mask))[0][mask == 1]
-            for x in (ids, others)
-        ]
-    assert torch.equal(*outputs)
+    output = states(quantized, ids, mask)
+    assert torch.equal(output[mask == 1], states(quantized, others, mask)[mask == 1])
+    alone = states(quantized, ids[:1, :-9], mask[:1, :-9])
+    assert torch.equal(output[:1, :-9], alone)
+    assert zoo.relative_error(output[mask == 1], states(model, ids, mask)[mask == 1]) < 0.1
+
+
+@pytest.mark.parametrize("name", TEXT)
+@pytest.mark.parametrize("masked", [True, False])
+def test_calibration_without_padding(name: str, masked: bool) -> None:
+    """transformers leaves the mask of such batches out, but not in the trace."""
+    model, data = model_and_data(name)
+    for inputs in data:
+        if masked:
+            inputs["attention_mask"] = torch.ones_like(inputs["attention_mask"])
+        else:
+            del inputs["attention_mask"]
+    quantized = zoo.quantize(model, data)
+    left = [r for r in ipex_quant.report(quantized) if r.op in HEAVY and r.became != "int8"]
+    assert not left
+    ids, mask = texts(name, 2)
+    if masked:
+        mask[-1, -5:] = 0
+        got, expected = states(quantized, ids, mask), states(model, ids, mask)
+    else:
+        with torch.no_grad():
+            got, expected = (zoo.tensors(m(input_ids=ids))[0] for m in (quantized, model))
+    assert zoo.relative_error(got[mask == 1], expected[mask == 1]) < 0.1
