@@ -78,12 +78,12 @@ class Planner {
 
   /// Qparams of one operand of a node, if its site has them.
   std::optional<QParams> qparams_of(const Node* node, const Operand& operand) const {
-    // Attention probabilities are in [0, 1] whatever the data.
-    if (operand.names[0] == "probabilities") return QParams{1.0 / 255, 0};
     const SiteParams* site = params_of(node);
-    if (site == nullptr || !site->int8) return std::nullopt;
-    const OperandParams* params = operand_params(*site, operand);
-    if (params == nullptr || params->mode != "static") return std::nullopt;
+    const OperandParams* params = site == nullptr ? nullptr : operand_params(*site, operand);
+    // In [0, 1] whatever the data, or what calibration saw if 0 has the code 0.
+    const bool known = params != nullptr && params->mode == "static" && params->zero_point == 0;
+    if (operand.names[0] == "probabilities" && !known) return QParams{1.0 / 255, 0};
+    if (params == nullptr || !site->int8 || params->mode != "static") return std::nullopt;
     TORCH_CHECK(std::isfinite(params->scale) && params->scale > 0 && params->zero_point >= 0 &&
                     params->zero_point <= 255,
                 "site '", site->site, "', operand '", params->name, "': scale ", params->scale,

@@ -61,7 +61,7 @@ std::optional<RecordedCall> MarkedCalls::restore(const std::string& mark, const 
     TORCH_CHECK(found != query_key_.end(), "site '", site,
                 "': attention weights used before they were computed");
     call.name = "aten::scaled_dot_product_attention";
-    call.arguments = {found->second.first, found->second.second, arguments.at(1)};
+    call.arguments = {found->second.first, found->second.second, arguments.at(1), arguments.at(0)};
     query_key_.erase(found);
   } else if (family == "glu") {
     call.name = "aten::glu";  // both halves of its input are seen, one after the other

@@ -21,7 +21,8 @@ torch::jit::Module instrument(const torch::jit::Module& module);
 /// Normalisation gives some operators another form than the one whose operands the site names:
 /// addmm becomes a linear, attention becomes two matmuls. This restores the original arguments, so
 /// that a listener sees one call per site with the operands of the operator table, whether it ran
-/// eagerly or in the graph. Arguments that no operand row names may be missing or None.
+/// eagerly or in the graph. Arguments that no operand row names may be missing or None;
+/// those of attention are query, key, value and, in place of the rest, its probabilities.
 class MarkedCalls {
  public:
   /// The call to report for a marked operator. Nothing when it is the first half of an attention:

@@ -175,6 +175,9 @@ class Calibrator:
                 self._observe(site, operand, value, args)
             elif operand.kind == "weight":
                 _check_constant(operand, value)
+        if ops.PROBABILITIES in site.operands:
+            inner = ops.attention_probabilities(args)
+            self._observe(site, site.operands[ops.PROBABILITIES], inner, args)
 
     def _new_site(self, key: str, family: str, op: str, args: list[Any]) -> Site:
         if not self._may_add:
@@ -201,6 +204,10 @@ class Calibrator:
                 site.operands[name] = Operand("activation")
                 if chosen is not None:
                     site.operands[name].observe_with(chosen.activation)
+        if family == "sdpa" and all(o.kind == "activation" for o in site.operands.values()):
+            site.operands[ops.PROBABILITIES] = Operand("activation")
+            if chosen is not None:
+                site.operands[ops.PROBABILITIES].observe_with(chosen.activation)
         self.sites[key] = site
         return site
 

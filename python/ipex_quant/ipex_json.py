@@ -135,6 +135,8 @@ def _entry(
         if operand.kind == "weight" and not weights:
             given = inputs[1]
         place[operand.kind] += 1
+        if name == ops.PROBABILITIES:  # IPEX has one scale for all
+            given = {"scale": [1 / 255], "zero_point": [0]}
         entry["operands"][name] = _operand(operand, given or {}, own, name, site.key, source)
     if info is None:
         return entry

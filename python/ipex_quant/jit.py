@@ -208,6 +208,7 @@ def _calibrate(
     def run(event: Any, item: Any) -> None:
         def callback(family: str, op: str, args: list, site: str | None) -> None:
             if site is not None:
+                args = ops.attention_arguments(args) if family == "sdpa" else args
                 event(site, family, op, args)
 
         args, kwargs = item

@@ -74,7 +74,7 @@ class Probe:
             return
         self.signal += float(reference.square().sum(dtype=torch.float64))
         for variant in self.variants.values():
-            got = _first(ops.call(op, _rounded(family, args, variant.roundings)))
+            got = _first(_call_rounded(op, family, args, variant.roundings))
             error = reference - got
             variant.noise += float(error.square().sum(dtype=torch.float64))
             columns = ops.output_channels(family, args, error)
@@ -92,6 +92,15 @@ class Probe:
 
 def _first(result: Any) -> Any:
     return result[0] if isinstance(result, tuple) else result
+
+
+def _call_rounded(op: str, family: str, args: list[Any], roundings: dict[str, Rounding]) -> Any:
+    inner = roundings.get(ops.PROBABILITIES)
+    outer = {name: r for name, r in roundings.items() if name != ops.PROBABILITIES}
+    args = _rounded(family, args, outer)
+    if inner is None:
+        return ops.call(op, args)
+    return ops.attend(inner(ops.attention_probabilities(args)), args[2])
 
 
 def _rounded(family: str, args: list[Any], roundings: dict[str, Rounding]) -> list[Any]:
@@ -126,9 +135,11 @@ def _fewer_items(family: str, args: list[Any]) -> list[Any]:
         if a.shape[:-2] == b.shape[:-2]:
             work = a.numel() * b.shape[-1]
             args[:2] = [_sample(x.flatten(0, -3), work) for x in (a, b)]
-    elif family == "sdpa" and args[0].dim() == 4 and args[3:4] in ([], [None]):
-        work = 2 * args[0].numel() * args[1].shape[2]
+    elif family == "sdpa" and args[0].dim() == 4:
+        items, work = args[0].shape[0], 2 * args[0].numel() * args[1].shape[2]
         args[:3] = [_sample(x, work) for x in args[:3]]
+        if args[3] is not None and args[3].dim() == 4 and args[3].shape[0] == items:
+            args[3] = _sample(args[3], work)
     return args
 
 

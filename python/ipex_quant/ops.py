@@ -40,6 +40,41 @@ def call(op: str, args: list[Any]) -> Any:
     return packet(*args[:positional], **dict(zip(names, args[positional:], strict=False)))
 
 
+#: The operand of scaled_dot_product_attention that is made inside of it.
+PROBABILITIES = "probabilities"
+
+
+def attention_probabilities(args: list[Any]) -> torch.Tensor:
+    """What scaled_dot_product_attention multiplies its value with."""
+    query, key, _, mask, _, causal, scale, grouped = args
+    if grouped:
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if mask is not None:
+        masked = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -torch.inf) if masked else scores + mask
+    return torch.ops.aten._safe_softmax(scores, -1)
+
+
+def attention_arguments(args: list[Any]) -> list[Any]:
+    """Arguments of scaled_dot_product_attention that give these probabilities.
+
+    The graph has it taken apart: ``args`` are query, key, value and probabilities.
+    """
+    query, key, value, probabilities = args
+    mask = probabilities.log() - query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    return [query, key, value, mask, 0.0, False, None, False]
+
+
+def attend(probabilities: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The second product of scaled_dot_product_attention."""
+    if value.dim() > 2 and value.shape[-3] != probabilities.shape[-3]:
+        value = value.repeat_interleave(probabilities.shape[-3] // value.shape[-3], -3)
+    return probabilities @ value
+
+
 @dataclass(frozen=True)
 class WeightForm:
     """How the weight of an operator is laid out."""

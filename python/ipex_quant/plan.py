@@ -65,7 +65,9 @@ class Plan:
             self.ranges[name] = observers.activation_qparams(operand.observer)
         except ValueError as error:
             raise QuantizationError(f"site {self.site.key!r}, operand {name!r}: {error}") from error
-        others = _other_ranges(operand.observer, self.site.family)
+        others = _other_ranges(
+            operand.observer, self.site.family == "matmul" or name == ops.PROBABILITIES
+        )
         self.others[name] = {f"{name} {kind}": qparams for kind, qparams in others.items()}
 
     def wants_probe(self) -> bool:
@@ -203,7 +205,7 @@ def _reason_for_float(site: Site) -> str:
     return ""
 
 
-def _other_ranges(observer: Any, family: str) -> dict[str, tuple[float, int]]:
+def _other_ranges(observer: Any, of_attention: bool) -> dict[str, tuple[float, int]]:
     """Ranges beside the observer's own that may give a better output, for observers of ours."""
     if not isinstance(observer, observers.HistogramObserver) or observer.method != "mse":
         return {}
@@ -211,7 +213,7 @@ def _other_ranges(observer: Any, family: str) -> dict[str, tuple[float, int]]:
     ranges = {}
     if most - least > 1.05 * (high - low):
         ranges["full"] = (least, most)
-    if family == "matmul":
+    if of_attention:
         # Attention weights are small where attention is spread, and there all of them count.
         ranges["tight"] = (0.7 * low, 0.7 * high)
     found = {}

@@ -312,7 +312,15 @@ def test_cat_takes_the_qparams_of_its_result() -> None:
     assert "1, 11" not in got
 
 
-def test_probabilities_have_their_own_scale() -> None:
+@pytest.mark.parametrize(
+    ("observed", "used"),
+    [
+        ({}, (1 / 255, 0)),
+        ({"probabilities": (0.0005, 0)}, (0.0005, 0)),
+        ({"probabilities": (0.0005, 128)}, (1 / 255, 0)),  # 0 must be code 0
+    ],
+)
+def test_probabilities_have_their_own_scale(observed: dict, used: tuple[float, int]) -> None:
     text = """graph(%q : Tensor, %k : Tensor, %v : Tensor):
   %none : NoneType = prim::Constant()
   %minus1 : int = prim::Constant[value=-1]()
@@ -323,11 +331,11 @@ def test_probabilities_have_their_own_scale() -> None:
   %y : Tensor = aten::matmul[iq_site="/sdpa/0", iq_role="pv"](%p, %v)
   return (%y)
 """
-    params = site("/sdpa/0", query=(0.5, 1), key=(0.25, 2), value=(0.125, 3))
+    params = site("/sdpa/0", query=(0.5, 1), key=(0.25, 2), value=(0.125, 3), **observed)
     parsed = _C.parse_ir(text, [])
     assert _C.run_compile_pass("insert-quant-dequant", parsed, [params])
     got = ir(parsed)
-    for qparams in ("(%0, 0.5, 1)", "0.25, 2)", f"{1 / 255:.6g}, 0)", "(%2, 0.125, 3)"):
+    for qparams in ("(%0, 0.5, 1)", "0.25, 2)", f"{used[0]:.6g}, {used[1]})", "(%2, 0.125, 3)"):
         assert qparams in got
 
 

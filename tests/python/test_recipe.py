@@ -54,6 +54,44 @@ def test_factors_only_for_channels_that_stay_large(lasting: bool) -> None:
     assert (entry["operands"]["input"]["channel_factor"] is not None) == lasting
 
 
+@pytest.mark.parametrize("kind", ["plain", "masked", "causal", "grouped"])
+def test_probabilities_of_attention_are_observed(kind: str) -> None:
+    """300 keys that count alike: at a step of 1/255 each had the probability 0 or 1/255."""
+
+    class Attention(nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            mask = torch.ones(q.shape[-2], k.shape[-2]).tril(200) > 0 if kind == "masked" else None
+            options = {"is_causal": kind == "causal", "enable_gqa": kind == "grouped"}
+            return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
+
+    def draw() -> tuple[torch.Tensor, ...]:
+        heads = 2 if kind == "grouped" else 4
+        query = 0.1 * torch.randn(2, 4, 300, 16)
+        return query, torch.randn(2, heads, 300, 16), torch.randn(2, heads, 300, 16) + 1
+
+    torch.manual_seed(0)
+    data = [draw() for _ in range(2)]
+    model = Attention().eval()
+    ready = ipex_quant.prepare(model, default_static_qconfig, data[0])
+    for inputs in data:
+        ready(*inputs)
+    (entry,) = [
+        e for e in prepared.session_of(ready).finalise(ready)["sites"] if "sdpa" in e["site"]
+    ]
+    observed = entry["operands"]["probabilities"]
+    assert observed["zero_point"] == 0
+    if kind == "causal":  # the first query has the probability 1
+        assert observed["scale"] > 0.5 / 255
+        return
+    assert observed["scale"] < 0.01 / 255
+    inputs = draw()
+    traced = [torch.jit.trace(m, data[0], check_trace=False) for m in (ready, model)]
+    for trace, given in zip(traced, (None, data), strict=True):  # seen in the model, in the graph
+        quantized = ipex_quant.jit.quantize(trace, calibration_data=given)
+        got, expected = quantized(*inputs), model(*inputs)
+        assert (got - expected).norm() < 0.03 * expected.norm()
+
+
 class Recurrent(nn.Module):
     def __init__(self, kind: type[nn.RNNBase]) -> None:
         super().__init__()
