@@ -19,6 +19,7 @@
 #include "passes/fusion/fuse_norms.h"
 #include "passes/fusion/merge_linears.h"
 #include "passes/fusion/recognize_activations.h"
+#include "passes/fusion/recognize_norms.h"
 #include "passes/ir.h"
 #include "passes/normalize/adopt_quantization.h"
 #include "passes/normalize/canonicalize_conv.h"
@@ -71,6 +72,7 @@ const std::vector<Pass> kPipeline = {
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
+    {"recognize-norms",          plain<recognize_norms>,            kFunctional,                kNone},
     {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
     {"apply-fusions",            apply_fusions,                     kCanonical | kSites,        kNone},
     {"fuse-cells",               fuse_cells,                        kFunctional | kSites,       kNone},

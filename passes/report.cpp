@@ -88,7 +88,7 @@ class Int8Values {
                      "ipex_quant::requantize", "ipex_quant::lut", "ipex_quant::cat",
                      "ipex_quant::max_pool", "ipex_quant::avg_pool", "ipex_quant::mean",
                      "ipex_quant::adaptive_avg_pool", "ipex_quant::softmax",
-                     "ipex_quant::layer_norm_quantize"})) {
+                     "ipex_quant::layer_norm_quantize", "ipex_quant::rms_norm_quantize"})) {
       return true;
     }
     if (is_ours(node)) return epilogue_of(node).find("quantize(") != std::string::npos;
@@ -161,8 +161,8 @@ bool touches_int8(const Node* node, const Int8Values& int8) {
 
 Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
-  if (is_op(node,
-            {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::layer_norm_quantize"})) {
+  if (is_op(node, {"ipex_quant::softmax", "ipex_quant::layer_norm",
+                   "ipex_quant::layer_norm_quantize", "ipex_quant::rms_norm_quantize"})) {
     entry.became = Became::kFloat;
     entry.kernel = node->kind().toQualString();
     entry.reason = "it has float32 arithmetic only; this operator also quantizes its result";

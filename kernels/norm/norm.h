@@ -1,5 +1,5 @@
 /// \file
-/// Softmax and layer norm of float32 rows, with uint8 results.
+/// Softmax, layer norm and root mean square norm of float32 rows, with uint8 results.
 ///
 /// Sums of a row run in kRowLanes partial sums, element i in number i % kRowLanes, which are then
 /// folded in halves: the same additions on every instruction set.
@@ -34,10 +34,11 @@ struct SoftmaxArgs {
 ///
 /// mean = sum(x) / cols, variance = sum((x - mean)^2) / cols, r = 1 / sqrt(variance + eps),
 /// y = fma((x - mean) * r, weight, bias); the bytes are quantize(y), or quantize(y * factor).
+/// Without a bias it is the root mean square norm: mean = 0, y = (x * r) * weight.
 struct LayerNormArgs {
   const float* src;     ///< [rows][cols]
   const float* weight;  ///< [cols]
-  const float* bias;    ///< [cols]
+  const float* bias;    ///< [cols], or null
   const float* factor;  ///< [cols], or null
   float* dst;           ///< [rows][cols], or null when only the bytes are wanted
   uint8_t* bytes;       ///< [rows][cols]

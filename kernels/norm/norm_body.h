@@ -133,6 +133,14 @@ inline void softmax_body(const SoftmaxArgs& args) {
   }
 }
 
+/// y = (x * factor) * weight for n elements.
+inline void scale_up(const float* x, const float* weight, F32 factor, float* y, int64_t n) {
+  for_vectors(n, [&](int64_t i, int64_t count) {
+    const F32 scaled = mul(load_some(x + i, count), factor);
+    store_some(y + i, mul(scaled, load_some(weight + i, count)), count);
+  });
+}
+
 /// y = fma((x - mean) * factor, weight, bias) for n elements.
 inline void normalize(const float* x, const float* weight, const float* bias, F32 mean, F32 factor,
                       float* y, int64_t n) {
@@ -156,7 +164,9 @@ inline void layer_norm_body(const LayerNormArgs& args) {
   const auto count = static_cast<float>(args.cols);
   for (int64_t row = 0; row < args.rows; ++row) {
     const float* src = args.src + row * args.cols;
-    const float mean = sum_row(src, args.cols, 0.0f, [](F32 x) IQ_INLINE { return x; }) / count;
+    float mean = 0;
+    if (args.bias != nullptr)
+      mean = sum_row(src, args.cols, 0.0f, [](F32 x) IQ_INLINE { return x; }) / count;
     const F32 means = set1(mean);
     const float variance = sum_row(src, args.cols, mean,
                                    [&](F32 x) IQ_INLINE {
@@ -170,7 +180,11 @@ inline void layer_norm_body(const LayerNormArgs& args) {
       const int64_t at = row * args.cols + i;
       float chunk[kNormChunk];
       float* y = args.dst == nullptr ? chunk : args.dst + at;
-      normalize(src + i, args.weight + i, args.bias + i, means, factor, y, n);
+      if (args.bias == nullptr) {
+        scale_up(src + i, args.weight + i, factor, y, n);
+      } else {
+        normalize(src + i, args.weight + i, args.bias + i, means, factor, y, n);
+      }
       if (args.factor != nullptr) {
         multiply(y, args.factor + i, chunk, n);
         y = chunk;

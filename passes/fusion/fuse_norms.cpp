@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
 #include "passes/fusion/known_float.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
@@ -120,20 +122,49 @@ bool fuse_layer_norm(Graph& graph, Node* node) {
   return true;
 }
 
+/// rms_norm(input, normalized_shape, weight, eps)
+bool fuse_rms_norm(Graph& graph, Node* node) {
+  const auto shape = constant_ints(node->input(1));
+  std::optional<double> eps = std::numeric_limits<float>::epsilon();
+  if (!is_none(node->input(3))) eps = constant_number(node->input(3));
+  if (!shape || shape->empty() || !eps || data_uses(node->output()).size() != 1) return false;
+  const Quantized found = quantize_of(node->output(), &*shape);
+  if (found.quantize == nullptr) return false;
+  const WithInsertPoint guard(node);
+  Value* weight = affine_of(graph, node->input(2), at::ones(*shape));
+  if (weight == nullptr) return false;
+  if (found.factor) weight = insert_constant(graph, *constant_tensor(weight) * *found.factor);
+  Value* q = insert_call(graph, "ipex_quant::rms_norm_quantize",
+                         {node->input(0), weight, insert_constant(graph, *eps),
+                          insert_constant(graph, constant_of(found.quantize->input(1)).value()),
+                          insert_constant(graph, constant_of(found.quantize->input(2)).value())});
+  inherit(q->node(), {node});
+  replace_node(found.quantize, q);
+  if (found.mul != nullptr) found.mul->destroy();
+  replace_node(node, q);  // reads of its shape
+  return true;
+}
+
 }  // namespace
 
 bool fuse_norms(const std::shared_ptr<Graph>& graph) {
   const auto written = written_values(graph);
   std::vector<Node*> norms;  // before any quantize goes
   for (Node* node : all_nodes(graph)) {
-    const bool norm = is_op(node, {"aten::softmax", "aten::_safe_softmax", "aten::layer_norm"});
+    const bool norm =
+        is_op(node, {"aten::softmax", "aten::_safe_softmax", "aten::layer_norm", "aten::rms_norm"});
     if (norm && written.count(node->output()) == 0) norms.push_back(node);
   }
   bool changed = false;
   Shapes shapes;
   for (Node* node : norms) {
-    changed |= is_op(node, {"aten::layer_norm"}) ? fuse_layer_norm(*graph, node)
-                                                 : fuse_softmax(*graph, node, shapes);
+    if (is_op(node, {"aten::layer_norm"})) {
+      changed |= fuse_layer_norm(*graph, node);
+    } else if (is_op(node, {"aten::rms_norm"})) {
+      changed |= fuse_rms_norm(*graph, node);
+    } else {
+      changed |= fuse_softmax(*graph, node, shapes);
+    }
   }
   if (changed) remove_dead(graph);
   return changed;

@@ -1,12 +1,13 @@
 /// \file
-/// Joins softmax and layer_norm with the quantize behind them.
+/// Joins softmax, layer_norm and rms_norm with the quantize behind them.
 #pragma once
 
 #include "passes/pass.h"
 
 namespace ipex_quant::passes {
 
-/// Replaces softmax over the last dimension, and layer_norm, by the operators that also quantize.
+/// Replaces softmax over the last dimension, layer_norm and rms_norm, by the operators that also
+/// quantize.
 ///
 /// Before:  %y = aten::layer_norm(%x, [384], %w, %b, 1e-5, ...)
 ///          %q = quantize(%y, 0.02, 128)
@@ -15,7 +16,8 @@ namespace ipex_quant::passes {
 ///          %r = aten::add(%z, %y, 1)
 /// Where nothing but the quantize reads %y it becomes layer_norm_quantize, which gives %q alone. A
 /// product with a constant per channel in front of the quantize becomes its `factor`. A
-/// softmax becomes ipex_quant::softmax, only where nothing else reads its result. The arithmetic is
+/// softmax becomes ipex_quant::softmax, only where nothing else reads its result; so does rms_norm.
+/// The arithmetic is
 /// float32 (docs/numerics.md), that of torch but for rounding.
 /// Needs kFused. Gives nothing new. Visits nested blocks.
 /// Tests: tests/passes/test_fuse_norms.py

@@ -20,6 +20,7 @@ bool yields_float(const Node* node) {
                                                          "aten::conv_transpose3d",
                                                          "aten::linear",
                                                          "aten::layer_norm",
+                                                         "aten::rms_norm",
                                                          "aten::batch_norm",
                                                          "aten::group_norm",
                                                          "aten::instance_norm",

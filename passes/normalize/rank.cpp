@@ -33,6 +33,7 @@ bool keeps_shape(const Node* node) {
                       "aten::mish",
                       "aten::batch_norm",
                       "aten::layer_norm",
+                      "aten::rms_norm",
                       "aten::softmax",
                       "aten::contiguous",
                       "aten::clone",
@@ -250,6 +251,18 @@ std::optional<std::int64_t> permuted_last(const Node* node, int depth) {
   return last_at(node->input(0), depth);
 }
 
+/// Of two tensors: a size that is not 1 is that of the result.
+std::optional<std::int64_t> broadcast_last(const Node* node, int depth) {
+  constexpr int kMaxOther = 6;  // few steps on one side, so that both sides cost little
+  if (!constant_number(node->input(1))) {
+    const auto other = last_at(node->input(1), std::min(depth - 1, kMaxOther));
+    if (other && *other != 1) return other;
+    const auto first = last_at(node->input(0), depth - 1);
+    return first && (*first != 1 || other) ? first : std::nullopt;
+  }
+  return last_at(node->input(0), depth - 1);
+}
+
 std::optional<std::int64_t> last_at(const Value* value, int depth) {
   const Node* node = value->node();
   if (depth == 0) {
@@ -258,7 +271,7 @@ std::optional<std::int64_t> last_at(const Value* value, int depth) {
   if (const auto tensor = constant_tensor(value)) {
     return tensor->dim() > 0 ? std::make_optional(tensor->size(-1)) : std::nullopt;
   }
-  if (is_op(node, {"aten::layer_norm"})) {
+  if (is_op(node, {"aten::layer_norm", "aten::rms_norm"})) {
     return last_entry(node->input(1), depth - 1);
   }
   if (keeps_shape(node)) {
@@ -287,9 +300,11 @@ std::optional<std::int64_t> last_at(const Value* value, int depth) {
   if (is_op(node, {"prim::ListUnpack"})) {
     return unpacked_last(node, depth - 1);
   }
-  if (is_op(node, {"aten::mul", "aten::add", "aten::sub", "aten::div"}) &&
-      constant_number(node->input(1))) {
+  if (is_op(node, {"aten::embedding"})) {
     return last_at(node->input(0), depth - 1);
+  }
+  if (is_op(node, {"aten::mul", "aten::add", "aten::sub", "aten::div"})) {
+    return broadcast_last(node, depth);
   }
   return std::nullopt;
 }

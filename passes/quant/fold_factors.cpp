@@ -57,6 +57,7 @@ std::vector<Node*> readers_of(const Value* value) {
 /// Where a producer has the constants that make the channels of its output.
 std::vector<std::size_t> constants_of(const Node* producer) {
   if (is_op(producer, {"aten::layer_norm"})) return {2, 3};
+  if (is_op(producer, {"aten::rms_norm"})) return {2};
   if (is_op(producer, {"aten::mul"})) return {1};
   if (is_op(producer, {"aten::linear"})) return {1, 2};
   return {};
@@ -65,7 +66,7 @@ std::vector<std::size_t> constants_of(const Node* producer) {
 bool takes_factor(const Node* producer, std::size_t index, std::int64_t channels) {
   if (is_none(producer->input(index))) {
     // A norm without weight has nothing to hold the factor.
-    return index != 2 || !is_op(producer, {"aten::layer_norm"});
+    return index != 2 || !is_op(producer, {"aten::layer_norm", "aten::rms_norm"});
   }
   const auto constant = constant_tensor(producer->input(index));
   if (!constant || constant->dim() == 0) return false;

@@ -15,9 +15,9 @@ namespace ipex_quant::passes {
 void follow_folded_norms(const std::shared_ptr<Graph>& graph, std::vector<SiteParams>& sites);
 
 /// Folds factors per input channel into the constants of what makes the input, where that can be.
-/// Where a layer norm, a linear layer or a multiplication by a constant makes a value, and all that
-/// read it divide it by the same factors, its own constants take the division: no operator is left
-/// of it. Elsewhere insert-quant-dequant puts a multiplication in front of the readers.
+/// Where a norm with weights, a linear layer or a multiplication by a constant makes a value, and
+/// all that read it divide it by the same factors, its own constants take the division: no operator
+/// is left of it. Elsewhere insert-quant-dequant puts a multiplication in front of the readers.
 ///
 /// Before:  %y = aten::layer_norm(%x, %n, %w, %b, ...)   After:  %y = aten::layer_norm(%x, %n,
 /// %w/f,

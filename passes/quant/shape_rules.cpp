@@ -279,7 +279,7 @@ const std::unordered_map<std::string, Rule>& rules() {
           "detach",     "to",         "type_as",       "roll",       "flip",        "neg",
           "abs",        "exp",        "sqrt",          "rsqrt",      "erf",         "softplus",
           "prelu",      "square",     "rsub",          "selu",       "celu",        "log_sigmoid"}},
-        {normalized, {"layer_norm"}},
+        {normalized, {"layer_norm", "rms_norm"}},
         {binary, {"add", "sub", "mul", "div"}},
         {conv, {"conv1d", "conv2d", "conv3d"}},
         {pool,

@@ -47,6 +47,11 @@ def layer_norm_reference(
     return fma(centred * factor, weight, bias)
 
 
+def rms_norm_reference(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    factor = np.float32(1) / np.sqrt(fold(x * x) / np.float32(x.shape[1]) + np.float32(eps))
+    return x * factor * weight
+
+
 def softmax_float64(x: np.ndarray) -> np.ndarray:
     e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
@@ -91,6 +96,22 @@ def test_softmax_rounds_the_exact_value(
     q = same_for_all_threads(lambda: ops.softmax(x, 1 / 255, 0)).numpy()
     error = np.abs(q - 255 * softmax_float64(x.numpy()))
     assert error.max() <= 0.5 + 2e-4
+
+
+@pytest.mark.parametrize("cols", COLUMNS)
+def test_rms_norm_bit_for_bit(vector_isa: str, cols: int, same_for_all_threads: Callable) -> None:
+    x, weight = rows(cols) + 1, torch.randn(cols)
+    wanted = rms_norm_reference(x.numpy(), weight.numpy(), 1e-5)
+    q = same_for_all_threads(lambda: ops.rms_norm_quantize(x, weight, 1e-5, 0.03, 110))
+    np.testing.assert_array_equal(q.numpy(), quantize_reference(wanted, 0.03, 110))
+
+
+def test_rms_norm_is_torchs() -> None:
+    x, weight = torch.randn(2, 3, 4, 6).transpose(0, 1), torch.randn(4, 6)
+    q = ops.rms_norm_quantize(x, weight, 1e-5, 0.03, 110)
+    wanted = torch.nn.functional.rms_norm(x, (4, 6), weight, 1e-5)
+    assert q.shape == x.shape
+    assert (0.03 * (q.float() - 110) - wanted.clamp(-3.3, 4.35)).abs().max() < 0.016
 
 
 @pytest.mark.parametrize("op", ["softmax", "layer_norm"])
@@ -182,6 +203,9 @@ def test_empty(shape: tuple[int, int]) -> None:
         (lambda x, w: ops.layer_norm(x, w, w, 1e-5, w[:4], 0.1, 0), "factor must have shape"),
         (lambda x, w: ops.layer_norm(x, w, w, -1.0, None, 0.1, 0), "eps must be finite"),
         (lambda x, w: ops.layer_norm_quantize(x, w, w, 1e-5, None, 0.1, 256), "layer_norm"),
+        (lambda x, w: ops.rms_norm_quantize(x, w[:4], 1e-5, 0.1, 0), "rms_norm: x must end in"),
+        (lambda x, w: ops.rms_norm_quantize(x, w, -1.0, 0.1, 0), "rms_norm: eps must be finite"),
+        (lambda x, w: ops.rms_norm_quantize(x, w, 1e-5, 0.1, 256), "rms_norm"),
     ],
 )
 def test_wrong_arguments(call: Callable, message: str) -> None:

@@ -97,6 +97,7 @@ CASES: dict[str, Callable[[torch.Tensor], Any]] = {
     "layer_norm": lambda x: ops.layer_norm(
         x.reshape(22, 35), torch.ones(35), torch.zeros(35), 1e-5, None, 0.05, 128
     ),
+    "rms_norm": lambda x: ops.rms_norm_quantize(x.reshape(22, 35), torch.ones(35), 1e-5, 0.05, 128),
     "dynamic linear by row": dynamic_linear(True, ""),
     "dynamic linear by tensor": dynamic_linear(False, "gelu|quantize(0.1,7)"),
     "lstm": recurrent("lstm", 20),

@@ -127,3 +127,35 @@ def test_softmax_that_stays(softmax: str, quantize: str, results: str) -> None:
         *(["  %r : Tensor = aten::add(%y, %q, %one)"] if results == "%r" else []),
     )
     check(graph(*lines, results=results), None)
+
+
+RMS = "  %y : Tensor = aten::rms_norm(%x, %shape, %w, %eps)"
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps"),
+    [
+        (RMS, "1e-05"),
+        (RMS.replace("%w", "%none"), "1e-05"),
+        (RMS.replace("%eps", "%none"), "1.19209e-07"),
+    ],
+)
+def test_rms_norm_that_only_quantize_reads(norm: str, eps: str) -> None:
+    after = f"""
+graph(%0):
+  %1 = ipex_quant::rms_norm_quantize(%0, <8>, {eps}, 0.05, 120)
+  return (%1)"""
+    check(graph(norm, QUANTIZE), after)
+
+
+def test_rms_norm_times_a_factor() -> None:
+    after = """
+graph(%0):
+  %1 = ipex_quant::rms_norm_quantize(%0, <8>, 1e-05, 0.05, 120)
+  return (%1)"""
+    check(graph(RMS, FACTOR, QUANTIZE.replace("%y", "%f")), after)
+
+
+def test_rms_norm_that_is_read_in_float_stays() -> None:
+    both = "  %r : Tensor = aten::add(%y, %q, %one)"
+    check(graph(RMS, QUANTIZE, both, results="%r"), None)

@@ -47,6 +47,10 @@ MOVES = [
         "aten::upsample_nearest2d(%x, %none, %factors)",
         "aten::upsample_nearest2d(%1, None, [2, 2])",
     ),
+    (
+        "aten::_upsample_nearest_exact2d(%x, %none, %factors)",
+        "aten::_upsample_nearest_exact2d(%1, None, [2, 2])",
+    ),
     ("aten::constant_pad_nd(%x, %sizes, %zero)", "aten::constant_pad_nd(%1, [1, 0, 0, 2], 3)"),
     (
         "aten::pad(%x, %sizes, %constant, %fzero)",

@@ -55,6 +55,13 @@ def norm() -> nn.Module:
     return layer
 
 
+def root_mean_square() -> nn.Module:
+    layer = nn.RMSNorm(16)
+    with torch.no_grad():
+        layer.weight[3] = 50.0
+    return layer
+
+
 def multiplications(graph: Any) -> int:
     """Multiplications by a constant vector."""
     found = [n for n in graph.nodes() if n.kind() == "aten::mul"]
@@ -62,7 +69,8 @@ def multiplications(graph: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("producer", "left"), [(norm, 0), (Scale, 1), (lambda: nn.Linear(16, 16), 1)]
+    ("producer", "left"),
+    [(norm, 0), (root_mean_square, 0), (Scale, 1), (lambda: nn.Linear(16, 16), 1)],
 )
 def test_folded(producer: Any, left: int) -> None:
     """What is left: the model's own multiplication, and that of the linear's own input."""
