@@ -34,6 +34,7 @@ const std::unordered_map<std::string, Moves>& movers() {
       {"aten::_upsample_nearest_exact1d", Moves::kAll},
       {"aten::_upsample_nearest_exact2d", Moves::kAll},
       {"aten::_upsample_nearest_exact3d", Moves::kAll},
+      {"aten::amax", Moves::kMaximum},
       {"aten::slice", Moves::kSome},             {"aten::select", Moves::kSome},
       {"aten::narrow", Moves::kSome},            {"aten::index_select", Moves::kSome},
       {"aten::gather", Moves::kSome},            {"aten::index", Moves::kSome},

@@ -13,7 +13,7 @@ namespace ipex_quant::passes {
 enum class Moves {
   kAll,      ///< every element (reshape, transpose, pad with zero, ...)
   kSome,     ///< a part (slice, select, chunk, ...): its range may be smaller than the input's
-  kMaximum,  ///< the largest of each window
+  kMaximum,  ///< the largest of each window or dimension
 };
 
 /// One step upwards through an op that moves data.

@@ -57,6 +57,7 @@ MOVES = [
         "aten::pad(%1, [1, 0, 0, 2], 'constant', 3)",
     ),
     ("aten::pad(%x, %sizes, %reflect, %none)", "aten::pad(%1, [1, 0, 0, 2], 'reflect', None)"),
+    ("aten::amax(%x, %axes, %false)", "aten::amax(%1, [1, 2], False)"),
     (
         "aten::max_pool2d(%x, %twos, %ones, %zeros, %ones, %false)",
         "ipex_quant::max_pool(%1, [2, 2], [1, 1], [0, 0], [1, 1], False)",
