@@ -40,7 +40,8 @@ format: $(VENV)/.package ## bring C++ and Python files into layout
 cpp-example: $(VENV)/.package ## save a model from Python, run it from C++, compare the bits
 	$(py) examples/cpp_app.py
 
-sanitize: $(VENV)/.package ## run the kernel tests under AddressSanitizer and UBSan
+sanitize: $(VENV)/.package ## kernel tests under AddressSanitizer and UBSan; threads under ThreadSanitizer
+	$(py) tests/sanitize_threads.py
 	$(py) tests/sanitize.py
 
 fuzz: $(VENV)/.package ## fuzz the readers of saved text for a minute each; needs clang

@@ -24,21 +24,26 @@ def tool(name: str) -> str:
     return str(beside) if beside.exists() else name
 
 
-def build() -> Path:
-    """Build the sanitized runtime; returns the folder it is in."""
-    configure = [
+def configured(folder: Path, sanitizers: str, *options: str) -> list[str]:
+    """The command that configures a sanitized build in a folder."""
+    return [
         tool("cmake"),
         f"-S{ROOT}",
-        f"-B{BUILD}",
+        f"-B{folder}",
         "-GNinja",
         f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
         "-DCMAKE_BUILD_TYPE=Release",
-        "-DIPEX_QUANT_SANITIZE=address,undefined",
+        f"-DIPEX_QUANT_SANITIZE={sanitizers}",
         "-DIPEX_QUANT_PYTHON=OFF",
         f"-DPython3_EXECUTABLE={sys.executable}",
         f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}",
+        *options,
     ]
-    subprocess.run(configure, check=True)
+
+
+def build() -> Path:
+    """Build the sanitized runtime; returns the folder it is in."""
+    subprocess.run(configured(BUILD, "address,undefined"), check=True)
     command = [tool("cmake"), "--build", str(BUILD), "--target", "ipex_quant_runtime"]
     subprocess.run(command, check=True)
     return BUILD / "runtime"

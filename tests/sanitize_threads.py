@@ -1,0 +1,33 @@
+"""Builds kernels and pools with ThreadSanitizer and runs the programs of tests/native on them.
+
+Run it with `make sanitize`. libtorch is not instrumented, so what waits in its own thread pool
+cannot be seen; the programs bring threads of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from sanitize import ROOT, configured, tool
+
+BUILD = ROOT / "build" / "sanitize-threads"
+PROGRAMS = ("kernel_threads", "pool_threads")
+
+
+def main() -> None:
+    """Build and run; exits with an error at the first race or wrong result."""
+    configure = configured(BUILD, "thread", "-DIPEX_QUANT_NATIVE_TESTS=ON")
+    subprocess.run(configure, check=True)
+    subprocess.run([tool("cmake"), "--build", str(BUILD), "--target", *PROGRAMS], check=True)
+    # The checker needs its own places in memory, which full randomization of addresses may take.
+    fixed = ["setarch", os.uname().machine, "-R"] if shutil.which("setarch") else []
+    environment = dict(os.environ, TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1")
+    for name in PROGRAMS:
+        command = [*fixed, str(BUILD / "tests" / "native" / name)]
+        subprocess.run(command, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    main()
