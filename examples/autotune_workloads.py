@@ -52,13 +52,14 @@ def tune(workload: workloads.Workload, qconfig: ipex_quant.QConfig) -> Row:
         with torch.no_grad():
             return workload.metric(model)[workload.primary]
 
+    data = list(workload.calibration())
     start = time.process_time()
     ready = autotune(
         workload.model,
-        list(workload.calibration()),
+        data,
         eval_func=evaluate,
         accuracy_criterion={"relative": CRITERION},
-        sampling_sizes=[len(list(workload.calibration()))],
+        sampling_sizes=[sum(len(inputs[0]) for inputs in data)],
         qconfig=qconfig,
         progress=False,
     )

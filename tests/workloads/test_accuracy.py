@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 LARGEST_LOSS = {
     "effnet_lite0": 0.010,  # 0.010
     "mnist_resnet": 0.005,  # 0.000
-    "minilm": 0.008,  # 0.005; 0.001 to 0.013 after calibration on four random subsets
+    "minilm": 0.008,  # 0.004; 0.001 to 0.013 after calibration on four random subsets
     "vit_digits": 0.005,  # 0.000
     "resemblyzer_lstm": 0.003,  # -0.001
     "digits_lstm": 0.005,  # 0.000
@@ -37,6 +37,22 @@ def test_metric_is_that_of_float(name: str, quantize_workload) -> None:
     got = q.workload.metric(q.module)[key]
     least = expected - LARGEST_LOSS[name] - ROUNDING
     assert got >= least, f"{name}: {key} {got:.4f}, float {expected:.4f}"
+
+
+def test_efficientnet_chooses_the_classes_of_float(quantize_workload) -> None:
+    """Also where float is wrong; 2 of the 200 views differ, each between two almost equal ones."""
+    q = quantize_workload("effnet_lite0")
+    choices: dict[object, list[torch.Tensor]] = {q.workload.model: [], q.module: []}
+    for model, chosen in choices.items():
+
+        def call(x: torch.Tensor, model=model, chosen=chosen) -> torch.Tensor:
+            y = model(x)
+            chosen.append(y.argmax(1))
+            return y
+
+        q.workload.metric(call)
+    expected, got = (torch.cat(chosen) for chosen in choices.values())
+    assert (expected == got).float().mean().item() >= 0.97
 
 
 #: Of the metric of float; the largest loss measured is 0.02 % (dlrm_ml100k).
