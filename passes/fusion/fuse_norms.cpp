@@ -56,14 +56,15 @@ Quantized quantize_of(Value* value, const std::vector<std::int64_t>* shape) {
   return first;
 }
 
-bool is_last_dimension(const Node* softmax, Shapes& shapes) {
+bool is_last_dimension(const Node* softmax) {
   const auto dim = constant_int(softmax->input(1));
-  if (!dim) return false;
+  if (!dim || *dim == -1) return dim.has_value();
+  Shapes shapes;  // the graph has changed since the softmax before
   const Shape& shape = shapes.of(softmax->input(0));
-  return *dim == -1 || (shape.ranked && *dim + 1 == static_cast<std::int64_t>(shape.dims.size()));
+  return shape.ranked && *dim + 1 == static_cast<std::int64_t>(shape.dims.size());
 }
 
-bool fuse_softmax(Graph& graph, Node* node, Shapes& shapes) {
+bool fuse_softmax(Graph& graph, Node* node) {
   // _safe_softmax gives 0 to a row of -inf, softmax NaN: quantize makes the same of both where the
   // code of 0 is 0.
   Node* quantize = quantize_of(node->output(), nullptr).quantize;
@@ -73,7 +74,7 @@ bool fuse_softmax(Graph& graph, Node* node, Shapes& shapes) {
   const bool casts = !is_none(node->input(2)) &&
                      (constant_int(node->input(2)) != static_cast<std::int64_t>(at::kFloat) ||
                       !is_known_float(node->input(0)));
-  if (casts || !is_last_dimension(node, shapes)) return false;
+  if (casts || !is_last_dimension(node)) return false;
   const WithInsertPoint guard(node);
   Value* q =
       insert_call(graph, "ipex_quant::softmax",
@@ -156,14 +157,13 @@ bool fuse_norms(const std::shared_ptr<Graph>& graph) {
     if (norm && written.count(node->output()) == 0) norms.push_back(node);
   }
   bool changed = false;
-  Shapes shapes;
   for (Node* node : norms) {
     if (is_op(node, {"aten::layer_norm"})) {
       changed |= fuse_layer_norm(*graph, node);
     } else if (is_op(node, {"aten::rms_norm"})) {
       changed |= fuse_rms_norm(*graph, node);
     } else {
-      changed |= fuse_softmax(*graph, node, shapes);
+      changed |= fuse_softmax(*graph, node);
     }
   }
   if (changed) remove_dead(graph);
