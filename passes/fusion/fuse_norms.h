@@ -17,8 +17,7 @@ namespace ipex_quant::passes {
 /// Where nothing but the quantize reads %y it becomes layer_norm_quantize, which gives %q alone. A
 /// product with a constant per channel in front of the quantize becomes its `factor`. A
 /// softmax becomes ipex_quant::softmax, only where nothing else reads its result; so does rms_norm.
-/// The arithmetic is
-/// float32 (docs/numerics.md), that of torch but for rounding.
+/// The arithmetic is float32 (docs/numerics.md), that of torch but for rounding.
 /// Needs kFused. Gives nothing new. Visits nested blocks.
 /// Tests: tests/passes/test_fuse_norms.py
 bool fuse_norms(const std::shared_ptr<Graph>& graph);

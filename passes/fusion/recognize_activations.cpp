@@ -5,19 +5,12 @@
 
 #include <cmath>
 
+#include "passes/fusion/recognize.h"
 #include "passes/ir.h"
 
 namespace ipex_quant::passes {
 
 namespace {
-
-/// A function found: its op, its input and the nodes that wrote it out, innermost first.
-struct Found {
-  const char* op;
-  Value* x;
-  std::vector<Node*> nodes;
-  std::optional<c10::IValue> argument = std::nullopt;  ///< the op's second
-};
 
 bool near(const std::optional<double>& value, double expected) {
   return value && std::abs(*value - expected) < 1e-4 * std::abs(expected);
@@ -65,27 +58,28 @@ Value* clamped_x_plus_3(Value* value, std::vector<Node*>& nodes) {
 }
 
 /// A gate g(x) that makes an activation as x * g(x).
-std::optional<Found> gate(Value* value) {
+std::optional<Recognized> gate(Value* value) {
   Node* node = value->node();
-  if (is_op(node, {"aten::sigmoid"})) return Found{"aten::silu", node->input(0), {node}};
-  if (is_op(node, {"aten::hardsigmoid"})) return Found{"aten::hardswish", node->input(0), {node}};
+  if (is_op(node, {"aten::sigmoid"})) return Recognized{"aten::silu", node->input(0), {node}};
+  if (is_op(node, {"aten::hardsigmoid"}))
+    return Recognized{"aten::hardswish", node->input(0), {node}};
   if (is_op(node, {"aten::tanh"}) && made_by(node->input(0), {"aten::softplus"})) {
     Node* softplus = node->input(0)->node();
     const bool plain = near(constant_number(softplus->input(1)), 1);
-    if (plain) return Found{"aten::mish", softplus->input(0), {softplus, node}};
+    if (plain) return Recognized{"aten::mish", softplus->input(0), {softplus, node}};
   }
   if (Value* clamped = times(value, 1.0 / 6)) {
     std::vector<Node*> nodes;
     if (Value* x = clamped_x_plus_3(clamped, nodes)) {
       nodes.push_back(node);
-      return Found{"aten::hardswish", x, nodes};
+      return Recognized{"aten::hardswish", x, nodes};
     }
   }
   return std::nullopt;
 }
 
 /// (x * relu6(x + 3)) / 6
-std::optional<Found> hardswish_divided_last(Node* node) {
+std::optional<Recognized> hardswish_divided_last(Node* node) {
   Value* product = times(node->output(), 1.0 / 6);
   if (product == nullptr || !made_by(product, {"aten::mul"})) return std::nullopt;
   Node* mul = product->node();
@@ -93,7 +87,7 @@ std::optional<Found> hardswish_divided_last(Node* node) {
     std::vector<Node*> nodes;
     if (clamped_x_plus_3(mul->input(i), nodes) == mul->input(1 - i)) {
       nodes.push_back(mul);
-      return Found{"aten::hardswish", mul->input(1 - i), nodes};
+      return Recognized{"aten::hardswish", mul->input(1 - i), nodes};
     }
   }
   return std::nullopt;
@@ -200,10 +194,10 @@ std::optional<GeluGate> gelu_gate(Value* value) {
 }
 
 /// (x / 2) * gate, x * (gate / 2) or (x * gate) / 2
-std::optional<Found> gelu(Node* node) {
+std::optional<Recognized> gelu(Node* node) {
   const auto found = [](GeluGate& gate, Node* last) {
     gate.nodes.push_back(last);
-    return Found{"aten::gelu", gate.x, gate.nodes, gate.form};
+    return Recognized{"aten::gelu", gate.x, gate.nodes, {gate.form}};
   };
   if (Value* product = times(node->output(), 0.5); product && made_by(product, {"aten::mul"})) {
     for (const std::size_t i : {0, 1}) {
@@ -226,13 +220,13 @@ std::optional<Found> gelu(Node* node) {
 }
 
 /// prelu with one slope for all channels
-std::optional<Found> leaky_relu(Node* node) {
+std::optional<Recognized> leaky_relu(Node* node) {
   const auto slope = constant_tensor(node->input(1));
   if (!slope || slope->numel() != 1) return std::nullopt;
-  return Found{"aten::leaky_relu", node->input(0), {}, c10::IValue(slope->item<double>())};
+  return Recognized{"aten::leaky_relu", node->input(0), {}, {slope->item<double>()}};
 }
 
-std::optional<Found> find(Node* node) {
+std::optional<Recognized> find(Node* node) {
   if (is_op(node, {"aten::prelu"})) return leaky_relu(node);
   if (is_op(node, {"aten::mul"})) {
     for (const std::size_t i : {0, 1}) {
@@ -247,23 +241,6 @@ std::optional<Found> find(Node* node) {
 
 }  // namespace
 
-bool recognize_activations(const std::shared_ptr<Graph>& graph) {
-  bool changed = false;
-  for (Node* node : all_nodes(graph)) {
-    auto found = find(node);
-    if (!found) continue;
-    const torch::jit::WithInsertPoint guard(node);
-    std::vector<Value*> inputs = {found->x};
-    if (found->argument) inputs.push_back(insert_constant(*graph, *found->argument));
-    Value* y = insert_call(*graph, found->op, inputs);
-    found->nodes.push_back(node);
-    inherit(y->node(), found->nodes);
-    // `node` stays until the end: it may be a part of a later match, which then fails.
-    node->output()->replaceAllUsesWith(y);
-    changed = true;
-  }
-  if (changed) remove_dead(graph);
-  return changed;
-}
+bool recognize_activations(const std::shared_ptr<Graph>& graph) { return recognize(graph, find); }
 
 }  // namespace ipex_quant::passes

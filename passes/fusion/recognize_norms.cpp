@@ -4,20 +4,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "passes/fusion/known_float.h"
+#include "passes/fusion/recognize.h"
 #include "passes/ir.h"
 #include "passes/normalize/rank.h"
 
 namespace ipex_quant::passes {
 
 namespace {
-
-/// A norm found: its input, its constants and the nodes that wrote it out, innermost first.
-struct Found {
-  Value* x;
-  double eps;
-  std::vector<Node*> nodes;
-  Value* weight = nullptr;
-};
 
 /// x^2 of this x
 bool is_square(const Value* value, const Value* x) {
@@ -34,8 +27,8 @@ bool is_mean_of_rows(const Node* node) {
          constant_bool(node->input(2)).value_or(false);
 }
 
-/// x * rsqrt(mean(x^2, -1) + eps)
-std::optional<Found> scaled(Node* product) {
+/// x * rsqrt(mean(x^2, -1) + eps), without what the op needs beside eps.
+std::optional<Recognized> scaled(Node* product) {
   if (!is_op(product, {"aten::mul"})) return std::nullopt;
   for (const std::size_t i : {0, 1}) {
     Node* rsqrt = product->input(i)->node();
@@ -47,13 +40,14 @@ std::optional<Found> scaled(Node* product) {
     Value* x = product->input(1 - i);
     if (!eps || constant_number(sum->input(2)) != std::optional<double>(1.0)) continue;
     if (!is_mean_of_rows(mean) || !is_square(mean->input(0), x)) continue;
-    return Found{x, *eps, {mean->input(0)->node(), mean, sum, rsqrt, product}};
+    return Recognized{
+        "aten::rms_norm", x, {mean->input(0)->node(), mean, sum, rsqrt, product}, {*eps}};
   }
   return std::nullopt;
 }
 
 /// The same, times a float32 constant of the last size.
-std::optional<Found> find(Node* node) {
+std::optional<Recognized> find(Node* node) {
   if (!is_op(node, {"aten::mul"})) return std::nullopt;
   for (const std::size_t i : {0, 1}) {
     const auto weight = constant_tensor(node->input(i));
@@ -61,7 +55,8 @@ std::optional<Found> find(Node* node) {
     auto found = scaled(node->input(1 - i)->node());
     if (!found || !is_known_float(found->x)) continue;
     if (last_size_of(found->x) != weight->numel()) continue;
-    found->weight = node->input(i);
+    const std::vector<std::int64_t> shape = {weight->numel()};
+    found->more = {shape, *weight, found->more.front()};
     return found;
   }
   return std::nullopt;
@@ -69,23 +64,6 @@ std::optional<Found> find(Node* node) {
 
 }  // namespace
 
-bool recognize_norms(const std::shared_ptr<Graph>& graph) {
-  bool changed = false;
-  for (Node* node : all_nodes(graph)) {
-    auto found = find(node);
-    if (!found) continue;
-    const torch::jit::WithInsertPoint guard(node);
-    const std::vector<std::int64_t> shape = constant_tensor(found->weight)->sizes().vec();
-    Value* y = insert_call(*graph, "aten::rms_norm",
-                           {found->x, insert_constant(*graph, shape), found->weight,
-                            insert_constant(*graph, found->eps)});
-    found->nodes.push_back(node);
-    inherit(y->node(), found->nodes);
-    node->output()->replaceAllUsesWith(y);
-    changed = true;
-  }
-  if (changed) remove_dead(graph);
-  return changed;
-}
+bool recognize_norms(const std::shared_ptr<Graph>& graph) { return recognize(graph, find); }
 
 }  // namespace ipex_quant::passes
