@@ -127,6 +127,7 @@ class Resolver:
             qconfig.check(qconfig.QConfig(**{**usual, part: factory}), "the summary")
             if part == "weight" and qconfig.is_dynamic(factory()):
                 raise ValueError("a weight is not quantized at run time")
+        # torch's observers refuse their settings by each of these.
         except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
             raise QuantizationError(f"{where}: {show(description)}: {error}") from error
         return factory

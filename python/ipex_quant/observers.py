@@ -6,6 +6,7 @@ observers work in place of these. Canonical: uint8 activations, int8 symmetric w
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,7 @@ class Partial:
         return f"{self._factory.__name__}.with_args({settings})"
 
 
-class Observer:
+class Observer(abc.ABC):
     """Base of our observers: settings, and the range of what ``forward`` was given.
 
     Args:
@@ -67,9 +68,9 @@ class Observer:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward(x)
 
+    @abc.abstractmethod
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Take note of a float tensor; gives it back."""
-        raise NotImplementedError
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and zero point of shape ``[1]`` or ``[channels]``, in the observer's dtype."""
