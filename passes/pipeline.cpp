@@ -37,6 +37,7 @@
 #include "passes/normalize/remove_mutation.h"
 #include "passes/normalize/settle_fake_quant.h"
 #include "passes/normalize/view_to_reshape.h"
+#include "passes/quant/fold_sizes.h"
 #include "passes/quant/insert_quant_dequant.h"
 #include "passes/quant/propagate.h"
 #include "passes/quant/sink_shape_queries.h"
@@ -73,6 +74,7 @@ const std::vector<Pass> kPipeline = {
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},
     {"recognize-activations",    plain<recognize_activations>,      kFunctional,                kNone},
     {"recognize-norms",          plain<recognize_norms>,            kFunctional,                kNone},
+    {"fold-sizes",              plain<fold_sizes>,                 kFunctional,                kNone},
     {"sink-shape-queries",       plain<sink_shape_queries>,         kFunctional,                kNone},
     {"apply-fusions",            apply_fusions,                     kCanonical | kSites,        kNone},
     {"fuse-cells",               fuse_cells,                        kFunctional | kSites,       kNone},

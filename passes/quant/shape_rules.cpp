@@ -192,13 +192,83 @@ Result mean(const Op& op) {
   return ranked(dims);
 }
 
+/// What is left of a tensor's elements when the sizes `taken` are divided out, if that is a number.
+std::optional<std::int64_t> rest_of(Dims dims, const Dims& taken) {
+  std::int64_t rest = 1;
+  std::int64_t divisor = 1;
+  for (const std::string& dim : taken) {
+    const auto same = std::find(dims.begin(), dims.end(), dim);
+    const auto size = number_of(dim);
+    if (same != dims.end()) {
+      dims.erase(same);
+    } else if (size && *size > 0) {
+      divisor *= *size;
+    } else {
+      return std::nullopt;
+    }
+  }
+  for (const std::string& dim : dims) {
+    const auto size = number_of(dim);
+    if (!size) return std::nullopt;
+    rest *= *size;
+  }
+  return rest % divisor == 0 ? std::optional<std::int64_t>(rest / divisor) : std::nullopt;
+}
+
 Result reshape(const Op& op) {
   Dims dims;
   if (!op.shapes.list_text(op.node->input(1), dims)) return std::nullopt;
-  for (std::size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] == "-1") dims[i] = name_of(op.value) + "." + std::to_string(i);
+  const auto open = std::find(dims.begin(), dims.end(), "-1");
+  if (open == dims.end()) return ranked(dims);
+  Dims others = dims;
+  others.erase(others.begin() + (open - dims.begin()));
+  const Shape& from = op.input(0);
+  const auto rest = from.ranked ? rest_of(from.dims, others) : std::nullopt;
+  *open =
+      rest ? std::to_string(*rest) : name_of(op.value) + "." + std::to_string(open - dims.begin());
+  return ranked(dims);
+}
+
+/// A size of -1 stays what it is; new dimensions come in front.
+Result expand(const Op& op) {
+  Dims dims;
+  if (!op.shapes.list_text(op.node->input(1), dims)) return std::nullopt;
+  const auto rank = static_cast<std::int64_t>(dims.size());
+  for (std::int64_t i = 0; i < rank; ++i) {
+    std::string& dim = dims[static_cast<std::size_t>(i)];
+    if (dim == "-1") dim = op.input(0).dim(i - rank);
   }
   return ranked(dims);
+}
+
+Result flatten(const Op& op) {
+  const auto first = front_axis(op.input(0), constant_int(op.node->input(1)));
+  const auto last = front_axis(op.input(0), constant_int(op.node->input(2)));
+  if (!first || !last || *first > *last) return std::nullopt;
+  const Dims& from = op.input(0).dims;
+  std::string product = from[*first];
+  for (std::size_t i = *first + 1; i <= *last; ++i) {
+    const auto a = number_of(product);
+    const auto b = number_of(from[i]);
+    product = a && b ? std::to_string(*a * *b) : product + "*" + from[i];
+  }
+  Dims dims(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(*first));
+  dims.push_back(product);
+  dims.insert(dims.end(), from.begin() + static_cast<std::ptrdiff_t>(*last) + 1, from.end());
+  return ranked(dims);
+}
+
+/// The tensors of the list, which are all alike.
+Result unbind(const Op& op) {
+  const auto at = front_axis(op.input(0), constant_int(op.node->input(1)));
+  if (!at) return std::nullopt;
+  Dims dims = op.input(0).dims;
+  dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(*at));
+  return ranked(dims);
+}
+
+Result unpack(const Op& op) {
+  return made_by(op.node->input(0), {"aten::unbind"}) ? Result(op.input(0)) : std::nullopt;
 }
 
 Result transpose(const Op& op) {
@@ -255,14 +325,16 @@ Result cat(const Op& op) {
   const auto at = front_axis(first, constant_int(op.node->input(1)));
   if (!at) return std::nullopt;
   std::int64_t total = 0;
+  std::string text;
   for (const Value* tensor : tensors) {
     const Shape shape = op.shapes.of(tensor).with_rank(first.dims.size());
-    const auto size = number_of(shape.dim(static_cast<std::int64_t>(*at)));
-    if (!size) return std::nullopt;
-    total += *size;
+    const std::string dim = shape.dim(static_cast<std::int64_t>(*at));
+    const auto size = number_of(dim);
+    if (!size) text += dim + "+";
+    total += size.value_or(0);
   }
   Dims dims = first.dims;
-  dims[*at] = std::to_string(total);
+  dims[*at] = text + std::to_string(total);
   return ranked(dims);
 }
 
@@ -291,6 +363,9 @@ const std::unordered_map<std::string, Rule>& rules() {
         {embedding, {"embedding"}},
         {mean, {"mean"}},
         {reshape, {"reshape", "view"}},
+        {expand, {"expand"}},
+        {flatten, {"flatten"}},
+        {unbind, {"unbind"}},
         {transpose, {"transpose"}},
         {permute, {"permute"}},
         {unsqueeze, {"unsqueeze"}},
@@ -307,6 +382,7 @@ const std::unordered_map<std::string, Rule>& rules() {
         {"ipex_quant::quantize_weight", same},
         {"ipex_quant::dequantize_weight", same},
         {"ipex_quant::max_pool", pool},
+        {"prim::ListUnpack", unpack},
     };
     for (const auto& [rule, ops] : families) {
       for (const char* op : ops) table[std::string("aten::") + op] = rule;
@@ -364,9 +440,11 @@ Result broadcast(const Shape& a, const Shape& b) {
 }
 
 std::optional<Shape> apply_shape_rule(Shapes& shapes, const Value* value) {
-  const auto rule = rules().find(value->node()->kind().toQualString());
-  if (rule == rules().end() || value->offset() != 0) return std::nullopt;
-  return rule->second({shapes, value, value->node()});
+  const Node* node = value->node();
+  const auto rule = rules().find(node->kind().toQualString());
+  const bool is_first = value->offset() == 0 || node->kind() == c10::prim::ListUnpack;
+  if (rule == rules().end() || !is_first) return std::nullopt;
+  return rule->second({shapes, value, node});
 }
 
 }  // namespace ipex_quant::passes

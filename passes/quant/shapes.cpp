@@ -39,7 +39,7 @@ const Shape& Shapes::of(const Value* value) {
     const Value* next = todo.back();
     const std::size_t before = todo.size();
     for (const Value* input : next->node()->inputs()) {
-      const bool list = input->node()->kind() == c10::prim::ListConstruct;
+      const bool list = input->type()->cast<c10::ListType>() != nullptr;
       if (list && known_.count(input) == 0) todo.push_back(input);
       if (input->type()->cast<c10::TensorType>() && known_.count(input) == 0) todo.push_back(input);
     }

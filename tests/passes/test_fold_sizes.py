@@ -1,0 +1,95 @@
+"""fold-sizes: a size that follows from the weights becomes a number."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from compile_tools import Compiled, Golden
+
+BEFORE = """graph(%input : Tensor):
+  %w : Float(24, 4) = prim::Constant[value=<Tensor>]()
+  %zero : int = prim::Constant[value=0]()
+  %one : int = prim::Constant[value=1]()
+  %three : int = prim::Constant[value=3]()
+  %rest : int = prim::Constant[value=-1]()
+  %power : float = prim::Constant[value=-0.5]()
+  %none : NoneType = prim::Constant()
+  %l : Tensor = aten::linear(%input, %w, %none)
+  %s : int[] = prim::ListConstruct(%rest, %three, %size)
+  %x : Tensor = aten::reshape(%l, %s)
+  %parts : Tensor[] = aten::unbind(%x, %one)
+  %a : Tensor, %b : Tensor, %c : Tensor = prim::ListUnpack(%parts)
+  %n : int = aten::size(%b, %rest)
+  %f : float = aten::pow(%n, %power)
+  %y : Tensor = aten::mul(%c, %f)
+  return (%y)
+"""
+
+
+def text(size: int) -> str:
+    """The graph with the last size of its reshape."""
+    given = f"  %size : int = prim::Constant[value={size}]()\n"
+    return BEFORE.replace("  %l :", given + "  %l :")
+
+
+def check(before: str, after: str | None) -> None:
+    golden = Golden("fold-sizes")
+    golden.check(before, after, constants=[torch.randn(24, 4)], inputs=[torch.randn(5, 4)])
+
+
+def test_size_and_arithmetic_are_folded() -> None:
+    check(
+        text(8),
+        """graph(%0):
+  %1 = aten::linear(%0, <24x4>, None)
+  %2 = aten::reshape(%1, [-1, 3, 8])
+  %3 = aten::unbind(%2, 1)
+  %4, %5, %6 = prim::ListUnpack(%3)
+  %7 = aten::mul(%6, 0.353553)
+  return (%7)""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("aten::size(%b, %rest)", "aten::size(%b, %zero)"),  # the batch
+        ("aten::unbind(%x, %one)", "aten::chunk(%x, %three, %one)"),  # the last may be smaller
+    ],
+)
+def test_what_is_not_proven_stays(written: str, instead: str) -> None:
+    check(text(8).replace(written, instead), None)
+
+
+class Tokens(nn.Module):
+    """Patches and a class token, as vision transformers begin; heads by one projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 32))
+        self.position = nn.Parameter(torch.randn(1, 5, 32))
+        self.qkv, self.out = nn.Linear(32, 96), nn.Linear(32, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.position
+        n, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(n, tokens, 3, 4, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(y.transpose(1, 2).reshape(n, tokens, width))
+
+
+def test_attention_of_computed_head_size_is_fused() -> None:
+    """Its scale and the residual need the sizes of the tokens."""
+    compiled = Compiled(Tokens(), torch.randn(2, 3, 8, 8))
+    kinds = [node.kind() for node in compiled.module.graph.nodes()]
+    assert kinds.count("ipex_quant::attention") == 1
+    assert kinds.count("aten::add") == 1, "the residual add is part of the linear"
+    assert not {"aten::pow", "aten::mul"} & set(kinds)
+    more = torch.randn(5, 3, 8, 8)
+    assert compiled.module(more).shape == (5, 5, 32)
