@@ -56,6 +56,11 @@ def torch_dynamic(model: nn.Module, inputs: Inputs, data: list[Inputs], path: Pa
     torch.jit.trace(quantized, inputs, check_trace=False).save(str(path))
 
 
+def is_transformer(model: nn.Module) -> bool:
+    """Whether the peers' advice for transformers is for this model."""
+    return any(isinstance(m, nn.LayerNorm) for m in model.modules())
+
+
 def export_onnx(model: nn.Module, inputs: Inputs, path: Path) -> list[str]:
     """Write float ONNX; returns the names of the inputs."""
     names = [f"x{i}" for i in range(len(inputs))]
@@ -89,7 +94,7 @@ def onnxruntime(model: nn.Module, inputs: Inputs, data: list[Inputs], path: Path
             x = next(self.left, None)
             return None if x is None else {n: v.numpy() for n, v in zip(names, x, strict=True)}
 
-    if any(isinstance(m, nn.Conv2d) for m in model.modules()):
+    if not is_transformer(model) and any(isinstance(m, nn.Conv2d) for m in model.modules()):
         quantize_static(
             str(ready), str(path), Reader(), per_channel=True, activation_type=QuantType.QUInt8
         )
@@ -106,7 +111,7 @@ def openvino(model: nn.Module, inputs: Inputs, data: list[Inputs], path: Path) -
     shapes = {i: list(x.shape) for i, x in enumerate(inputs)}
     converted.reshape(shapes)
     if not any(isinstance(m, nn.LSTM | nn.GRU) for m in model.modules()):
-        kind = nncf.ModelType.TRANSFORMER if len(inputs) > 1 else None
+        kind = nncf.ModelType.TRANSFORMER if is_transformer(model) else None
         dataset = nncf.Dataset([[x.numpy() for x in batch] for batch in data])
         converted = nncf.quantize(converted, dataset, model_type=kind)
     ov.save_model(converted, str(path), compress_to_fp16=False)

@@ -12,6 +12,7 @@ from examples.models.bert import Bert
 from examples.models.dlrm import Dlrm, mlp
 from examples.models.mobilenet import MobileNetV2
 from examples.models.resnet import resnet50, settle
+from examples.models.vit import Vit
 
 Inputs = tuple[torch.Tensor, ...]
 CALIBRATION_BATCHES = 4
@@ -80,6 +81,7 @@ def _recommend() -> Inputs:
 
 
 RESNET, MOBILENET, EFFICIENTNET = 4.09e9, 0.301e9, 0.385e9
+VIT = _bert_macs(1, 197) + 196 * 768 * 3 * 16 * 16 + 768 * 1000
 GATES = 50 * 2 * (512 + 512) * 512  # per gate: 50 steps, 2 layers
 DLRM = 128 * (13 * 512 + 512 * 256 + 256 * 128 + 27 * 27 * 128)
 DLRM += 128 * (479 * 1024 + 1024 * 1024 + 1024 * 512 + 512 * 256 + 256)
@@ -91,6 +93,7 @@ MODELS: dict[str, Spec] = {
     "effnet_lite0_b1": Spec(_settled(_efficientnet), _image(1), EFFICIENTNET),
     "bert_base_b1": Spec(Bert, _tokens(1), _bert_macs(1)),
     "bert_base_b8": Spec(Bert, _tokens(8), _bert_macs(8)),
+    "vit_base_b1": Spec(Vit, _image(1), VIT),
     "lstm_b1": Spec(lambda: Recurrent(nn.LSTM), _random(1, 50, 512), 4 * GATES, True),
     "lstm_b16": Spec(lambda: Recurrent(nn.LSTM), _random(16, 50, 512), 64 * GATES, True),
     "gru_b1": Spec(lambda: Recurrent(nn.GRU), _random(1, 50, 512), 3 * GATES, True),
