@@ -36,6 +36,7 @@
 #include "passes/normalize/remove_dropout.h"
 #include "passes/normalize/remove_mutation.h"
 #include "passes/normalize/settle_fake_quant.h"
+#include "passes/normalize/unflatten_linear.h"
 #include "passes/normalize/view_to_reshape.h"
 #include "passes/quant/fold_sizes.h"
 #include "passes/quant/insert_quant_dequant.h"
@@ -69,6 +70,7 @@ const std::vector<Pass> kPipeline = {
     {"expand-glu",               plain<expand_glu>,                 kFrozen,                    kNone},
     {"remove-casts",             plain<remove_casts>,               kCanonical,                 kNone},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
+    {"unflatten-linear",         plain<unflatten_linear>,           kFunctional | kCanonical,   kNone},
     {"fold-channel-affine",      plain<fold_channel_affine>,        kFunctional | kCanonical,   kNone},
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "passes/ir.h"
-#include "passes/quant/shape_rules.h"
 #include "passes/quant/shapes.h"
+#include "passes/quant/sizes.h"
 
 namespace ipex_quant::passes {
 

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "passes/ir.h"
+#include "passes/quant/sizes.h"
 
 namespace ipex_quant::passes {
 
@@ -40,17 +41,6 @@ std::optional<std::size_t> front_axis(const Shape& shape, std::optional<std::int
   const auto rank = static_cast<std::int64_t>(shape.dims.size());
   if (!shape.ranked || !axis || *axis >= rank || *axis < -rank) return std::nullopt;
   return static_cast<std::size_t>(*axis < 0 ? *axis + rank : *axis);
-}
-
-/// (dim + add) / stride + 1, by which conv and pool compute sizes, in its simplest text.
-std::string window(const std::string& dim, std::int64_t add, std::int64_t stride) {
-  if (const auto size = number_of(dim)) return std::to_string((*size + add) / stride + 1);
-  const auto plus = [](const std::string& text, std::int64_t n) {
-    if (n == 0) return text;
-    return "(" + text + (n < 0 ? "" : "+") + std::to_string(n) + ")";
-  };
-  if (stride == 1) return plus(dim, add + 1);
-  return plus(plus(dim, add) + "/" + std::to_string(stride), 1);
 }
 
 Result same(const Op& op) { return op.input(0); }
@@ -192,51 +182,70 @@ Result mean(const Op& op) {
   return ranked(dims);
 }
 
-/// What is left of a tensor's elements when the sizes `taken` are divided out, if that is a number.
-std::optional<std::int64_t> rest_of(Dims dims, const Dims& taken) {
-  std::int64_t rest = 1;
-  std::int64_t divisor = 1;
-  for (const std::string& dim : taken) {
-    const auto same = std::find(dims.begin(), dims.end(), dim);
-    const auto size = number_of(dim);
-    if (same != dims.end()) {
-      dims.erase(same);
-    } else if (size && *size > 0) {
-      divisor *= *size;
-    } else {
-      return std::nullopt;
-    }
-  }
-  for (const std::string& dim : dims) {
-    const auto size = number_of(dim);
-    if (!size) return std::nullopt;
-    rest *= *size;
-  }
-  return rest % divisor == 0 ? std::optional<std::int64_t>(rest / divisor) : std::nullopt;
-}
-
 Result reshape(const Op& op) {
   Dims dims;
   if (!op.shapes.list_text(op.node->input(1), dims)) return std::nullopt;
   const auto open = std::find(dims.begin(), dims.end(), "-1");
-  if (open == dims.end()) return ranked(dims);
-  Dims others = dims;
-  others.erase(others.begin() + (open - dims.begin()));
-  const Shape& from = op.input(0);
-  const auto rest = from.ranked ? rest_of(from.dims, others) : std::nullopt;
-  *open =
-      rest ? std::to_string(*rest) : name_of(op.value) + "." + std::to_string(open - dims.begin());
+  if (open != dims.end()) {
+    const std::string name = name_of(op.value) + "." + std::to_string(open - dims.begin());
+    *open = left_over(op.input(0), dims).value_or(name);
+  }
   return ranked(dims);
 }
 
-/// A size of -1 stays what it is; new dimensions come in front.
 Result expand(const Op& op) {
   Dims dims;
   if (!op.shapes.list_text(op.node->input(1), dims)) return std::nullopt;
-  const auto rank = static_cast<std::int64_t>(dims.size());
-  for (std::int64_t i = 0; i < rank; ++i) {
-    std::string& dim = dims[static_cast<std::size_t>(i)];
-    if (dim == "-1") dim = op.input(0).dim(i - rank);
+  const Shape& from = op.input(0);
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    if (dims[i] != "-1") continue;
+    const std::size_t at = i + from.dims.size() - dims.size();  // below 0 it wraps around
+    const bool known = from.ranked && at < from.dims.size();
+    dims[i] = known ? from.dims[at] : name_of(op.value) + "." + std::to_string(i);
+  }
+  return ranked(dims);
+}
+
+/// arange(end, dtype, layout, device, pin_memory)
+Result arange(const Op& op) {
+  if (op.node->inputs().size() != 5) return std::nullopt;
+  return ranked({op.shapes.int_text(op.node->input(0))});
+}
+
+/// where(mask, a, b), masked_fill(x, mask, value): numbers have no shape.
+Result broadcast_all(const Op& op) {
+  Result shape = ranked({});
+  for (std::size_t i = 0; i < op.node->inputs().size() && shape; ++i) {
+    if (op.is_tensor(i)) shape = broadcast(*shape, op.input(i));
+  }
+  return shape;
+}
+
+/// An element of what chunk, split or unbind makes.
+Result part(const Op& op) {
+  const Node* node = op.node->input(0)->node();
+  if (node->inputs().size() < 2) return std::nullopt;
+  const Shape& whole = op.shapes.of(node->input(0));
+  const bool unbinds = is_op(node, {"aten::unbind"});
+  const auto axis = front_axis(whole, constant_int(node->input(unbinds ? 1 : 2)));
+  if (!axis) return std::nullopt;
+  Dims dims = whole.dims;
+  const auto offset = static_cast<std::int64_t>(op.value->offset());
+  const auto size = number_of(dims[*axis]);
+  const auto count = constant_int(node->input(1));
+  const auto sizes = constant_ints(node->input(1));
+  if (unbinds) {
+    dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(*axis));
+  } else if (sizes && op.value->offset() < sizes->size()) {
+    dims[*axis] = std::to_string((*sizes)[op.value->offset()]);
+  } else if (!size || !count || *count <= 0) {
+    return std::nullopt;
+  } else if (is_op(node, {"aten::split", "aten::unsafe_split"})) {
+    dims[*axis] = std::to_string(std::min(*count, *size - offset * *count));
+  } else if (is_op(node, {"aten::chunk", "aten::unsafe_chunk"}) && *size % *count == 0) {
+    dims[*axis] = std::to_string(*size / *count);
+  } else {
+    return std::nullopt;
   }
   return ranked(dims);
 }
@@ -246,29 +255,11 @@ Result flatten(const Op& op) {
   const auto last = front_axis(op.input(0), constant_int(op.node->input(2)));
   if (!first || !last || *first > *last) return std::nullopt;
   const Dims& from = op.input(0).dims;
-  std::string product = from[*first];
-  for (std::size_t i = *first + 1; i <= *last; ++i) {
-    const auto a = number_of(product);
-    const auto b = number_of(from[i]);
-    product = a && b ? std::to_string(*a * *b) : product + "*" + from[i];
-  }
   Dims dims(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(*first));
-  dims.push_back(product);
+  dims.push_back(product({from.begin() + static_cast<std::ptrdiff_t>(*first),
+                          from.begin() + static_cast<std::ptrdiff_t>(*last) + 1}));
   dims.insert(dims.end(), from.begin() + static_cast<std::ptrdiff_t>(*last) + 1, from.end());
   return ranked(dims);
-}
-
-/// The tensors of the list, which are all alike.
-Result unbind(const Op& op) {
-  const auto at = front_axis(op.input(0), constant_int(op.node->input(1)));
-  if (!at) return std::nullopt;
-  Dims dims = op.input(0).dims;
-  dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(*at));
-  return ranked(dims);
-}
-
-Result unpack(const Op& op) {
-  return made_by(op.node->input(0), {"aten::unbind"}) ? Result(op.input(0)) : std::nullopt;
 }
 
 Result transpose(const Op& op) {
@@ -343,14 +334,17 @@ using Rule = Result (*)(const Op&);
 const std::unordered_map<std::string, Rule>& rules() {
   static const std::unordered_map<std::string, Rule> kRules = [] {
     const std::vector<std::pair<Rule, std::vector<const char*>>> families = {
-        {same,
-         {"relu",       "relu6",      "hardtanh",      "clamp",      "clamp_min",   "clamp_max",
-          "sigmoid",    "tanh",       "gelu",          "silu",       "hardswish",   "hardsigmoid",
-          "leaky_relu", "elu",        "mish",          "softmax",    "log_softmax", "dropout",
-          "batch_norm", "group_norm", "instance_norm", "contiguous", "clone",       "alias",
-          "detach",     "to",         "type_as",       "roll",       "flip",        "neg",
-          "abs",        "exp",        "sqrt",          "rsqrt",      "erf",         "softplus",
-          "prelu",      "square",     "rsub",          "selu",       "celu",        "log_sigmoid"}},
+        {same, {"relu",          "relu6",       "hardtanh",      "clamp",
+                "clamp_min",     "clamp_max",   "sigmoid",       "tanh",
+                "gelu",          "silu",        "hardswish",     "hardsigmoid",
+                "leaky_relu",    "elu",         "mish",          "softmax",
+                "log_softmax",   "dropout",     "batch_norm",    "group_norm",
+                "instance_norm", "contiguous",  "clone",         "alias",
+                "detach",        "to",          "type_as",       "roll",
+                "flip",          "neg",         "abs",           "exp",
+                "sqrt",          "rsqrt",       "erf",           "softplus",
+                "prelu",         "square",      "rsub",          "selu",
+                "celu",          "log_sigmoid", "_safe_softmax", "logical_not"}},
         {normalized, {"layer_norm", "rms_norm"}},
         {binary, {"add", "sub", "mul", "div"}},
         {conv, {"conv1d", "conv2d", "conv3d"}},
@@ -364,8 +358,9 @@ const std::unordered_map<std::string, Rule>& rules() {
         {mean, {"mean"}},
         {reshape, {"reshape", "view"}},
         {expand, {"expand"}},
+        {arange, {"arange"}},
+        {broadcast_all, {"where", "masked_fill"}},
         {flatten, {"flatten"}},
-        {unbind, {"unbind"}},
         {transpose, {"transpose"}},
         {permute, {"permute"}},
         {unsqueeze, {"unsqueeze"}},
@@ -382,7 +377,7 @@ const std::unordered_map<std::string, Rule>& rules() {
         {"ipex_quant::quantize_weight", same},
         {"ipex_quant::dequantize_weight", same},
         {"ipex_quant::max_pool", pool},
-        {"prim::ListUnpack", unpack},
+        {"prim::ListUnpack", part},
     };
     for (const auto& [rule, ops] : families) {
       for (const char* op : ops) table[std::string("aten::") + op] = rule;
@@ -392,52 +387,7 @@ const std::unordered_map<std::string, Rule>& rules() {
   return kRules;
 }
 
-std::string broadcast_dim(const std::string& a, const std::string& b) {
-  if (a == b || b == "1") return a;
-  if (a == "1") return b;
-  if (number_of(a)) return a;  // b must be 1 or the same
-  if (number_of(b)) return b;
-  return "";
-}
-
-/// Two tensors of unknown rank with equal leading sizes.
-Result broadcast_unranked(const Shape& a, const Shape& b) {
-  if (a.base != b.base) return std::nullopt;
-  const Shape& longer = a.dims.size() >= b.dims.size() ? a : b;
-  const Shape& shorter = &longer == &a ? b : a;
-  const std::size_t extra = longer.dims.size() - shorter.dims.size();
-  for (std::size_t i = 0; i < longer.dims.size(); ++i) {
-    const bool equal = i >= extra && longer.dims[i] == shorter.dims[i - extra];
-    if (!equal && (!number_of(longer.dims[i]) || longer.dims[i] == "1")) return std::nullopt;
-  }
-  return longer;
-}
-
 }  // namespace
-
-std::optional<std::int64_t> number_of(const std::string& dim) {
-  if (dim.empty() || dim.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
-  return std::stoll(dim);
-}
-
-Result broadcast(const Shape& a, const Shape& b) {
-  if (a == b) return a;
-  if (!a.ranked && !b.ranked) return broadcast_unranked(a, b);
-  const Shape& wide = !a.ranked || (b.ranked && a.dims.size() >= b.dims.size()) ? a : b;
-  const Shape& narrow = &wide == &a ? b : a;
-  Shape result = wide;
-  const auto count = static_cast<std::int64_t>(narrow.dims.size());
-  if (count > static_cast<std::int64_t>(result.dims.size())) {
-    result.dims.clear();
-    for (std::int64_t i = -count; i < 0; ++i) result.dims.push_back(wide.dim(i));
-  }
-  for (std::int64_t i = 1; i <= count; ++i) {
-    std::string& dim = result.dims[result.dims.size() - static_cast<std::size_t>(i)];
-    dim = broadcast_dim(dim, narrow.dims[static_cast<std::size_t>(count - i)]);
-    if (dim.empty()) return std::nullopt;
-  }
-  return result;
-}
 
 std::optional<Shape> apply_shape_rule(Shapes& shapes, const Value* value) {
   const Node* node = value->node();

@@ -6,6 +6,7 @@
 
 #include "passes/ir.h"
 #include "passes/quant/shape_rules.h"
+#include "passes/quant/sizes.h"
 
 namespace ipex_quant::passes {
 

@@ -24,6 +24,11 @@ c10::IValue transposed(const c10::IValue& matrix) {
   return matrix.isTensor() ? c10::IValue(matrix.toTensor().transpose(-2, -1)) : matrix;
 }
 
+/// A linear takes its rows in any number of dimensions (unflatten_linear.h), addmm in two.
+c10::IValue rows_of(const c10::IValue& input) {
+  return input.isTensor() ? c10::IValue(input.toTensor().flatten(0, -2)) : input;
+}
+
 }  // namespace
 
 torch::jit::Module instrument(const torch::jit::Module& module) {
@@ -68,7 +73,7 @@ std::optional<RecordedCall> MarkedCalls::restore(const std::string& mark, const 
     call.arguments.resize(1);
   } else if (family == "addmm" && name == "aten::linear") {
     call.name = "aten::addmm";
-    call.arguments = {arguments.at(2), arguments.at(0), transposed(arguments.at(1))};
+    call.arguments = {arguments.at(2), rows_of(arguments.at(0)), transposed(arguments.at(1))};
   } else if (family == "matmul" && name == "aten::linear") {
     call.name = "aten::matmul";
     call.arguments = {arguments.at(0), transposed(arguments.at(1))};
