@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -95,6 +96,26 @@ def from_summary(
 
 def _as_cpp(fusions: Sequence[Fusion]) -> list[Any]:
     return [fusion.native for fusion in fusions]
+
+
+def save(module: Any, path: Any) -> None:
+    """Save a quantized module to a file, which is complete or untouched whatever happens.
+
+    ``module.save`` writes the same bytes in place: a full disk or a process that ends meanwhile
+    leaves part of a file where the old one was.
+
+    Args:
+        module: the ``torch.jit.ScriptModule``.
+        path: of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that torch.jit is deprecated
+        torch.jit.save(module, content)
+    state.write(content.getvalue(), path)
 
 
 def load(file: Any) -> Any:

@@ -81,11 +81,21 @@ def save(summary: dict[str, Any], path: Any) -> None:
 
 
 def write(data: bytes, path: Any) -> None:
-    """Write a file, which is complete or untouched whatever happens."""
+    """Write a file, which is complete or untouched whatever happens.
+
+    A link stays one, the file behind it is written. Pipes and devices take the bytes as they are.
+    """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_bytes(data)
+        return
+    target = target.resolve()
     temporary = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that stops may have the name without the bytes
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

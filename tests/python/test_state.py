@@ -160,19 +160,6 @@ def test_a_truncated_file_is_an_error(file: Path, keep: float) -> None:
         calibrated().load_qconf_summary(file)
 
 
-def test_a_failed_save_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = file.read_bytes()
-
-    def fail(*_args: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(state.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        calibrated().save_qconf_summary(file)
-    assert file.read_bytes() == before
-    assert [p.name for p in file.parent.iterdir()] == [file.name]
-
-
 def test_a_corrupted_buffer_of_a_trace_is_an_error() -> None:
     traced = torch.jit.trace(calibrated(), data()[0])
     getattr(traced, state.BUFFER)[5:9] = 0
