@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <new>
 #include <set>
 #include <sstream>
 
@@ -110,9 +111,9 @@ std::size_t row_number(const std::string& name) {
   return number;
 }
 
-/// Throws `error` again with the name of the pass in front of its message.
-[[noreturn]] void rethrow(const Pass& pass, const c10::Error& error) {
-  TORCH_CHECK(false, "pass '", pass.name, "': ", error.what_without_backtrace());
+/// Throws an error again with the name of the pass in front of its message.
+[[noreturn]] void rethrow(const Pass& pass, const char* message) {
+  TORCH_CHECK(false, "pass '", pass.name, "': ", message);
 }
 
 bool run_row(const Pass& pass, const std::shared_ptr<Graph>& graph, PassContext& context) {
@@ -122,7 +123,9 @@ bool run_row(const Pass& pass, const std::shared_ptr<Graph>& graph, PassContext&
     changed = pass.run(graph, context);
     verify(graph, pass.name);
   } catch (const c10::Error& error) {
-    rethrow(pass, error);
+    rethrow(pass, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    rethrow(pass, "out of memory; the module given is unchanged, free memory and try again");
   }
   if (time_passes()) {
     const std::chrono::duration<double, std::milli> elapsed =

@@ -36,6 +36,41 @@ bool choose_layouts(const std::shared_ptr<Graph>& graph) {
   return changed;
 }
 
+bool packs(const Node* node) {
+  const std::string name = node->kind().toQualString();
+  const std::string end = "_prepack";
+  return name.rfind("ipex_quant::", 0) == 0 && name.size() > end.size() &&
+         name.compare(name.size() - end.size(), end.size(), end) == 0;
+}
+
+/// Packs what constant propagation left: it drops every error of an op, also of one that makes a
+/// constant for it, and a graph that packs in each call would be right and slow. Here the error is
+/// thrown.
+bool pack_rest(std::shared_ptr<Graph>& graph) {
+  const auto left = [&] {
+    std::vector<Node*> nodes = all_nodes(graph);
+    nodes.erase(std::remove_if(nodes.begin(), nodes.end(), [](Node* n) { return !packs(n); }),
+                nodes.end());
+    return nodes;
+  };
+  if (left().empty()) return false;
+  bool changed = torch::jit::ConstantPropagation(graph);
+  for (Node* node : left()) {
+    torch::jit::Stack stack;
+    for (const Value* input : node->inputs()) {
+      const auto constant = constant_of(input);
+      if (!constant) break;
+      stack.push_back(*constant);
+    }
+    if (stack.size() != node->inputs().size()) continue;
+    node->getOperation()(stack);
+    const torch::jit::WithInsertPoint guard(node);
+    replace_node(node, insert_constant(*graph, stack.back()));
+    changed = true;
+  }
+  return changed;
+}
+
 std::size_t node_count(const std::shared_ptr<Graph>& graph) { return all_nodes(graph).size(); }
 
 }  // namespace
@@ -47,6 +82,7 @@ bool bind(const std::shared_ptr<Graph>& graph) {
   torch::jit::ConstantPooling(graph);
   torch::jit::EliminateCommonSubexpression(graph);
   changed |= torch::jit::ConstantPropagation(same);
+  changed |= pack_rest(same);
   torch::jit::ConstantPooling(graph);
   remove_dead(graph);
   return changed || node_count(graph) != before;

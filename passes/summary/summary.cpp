@@ -14,7 +14,7 @@ namespace ipex_quant::passes {
 namespace {
 
 // Operands keep the order of the text.
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 const char* const kSchema = "ipex_quant.summary";
 constexpr std::int64_t kVersion = 1;
@@ -148,8 +148,7 @@ bool is_edited(const Json& operand) {
   const Json& wanted = member(operand, "observer");
   const auto used = operand.find("observed_with");
   // The order of an observer's arguments means nothing.
-  return !wanted.is_null() && used != operand.end() &&
-         nlohmann::json(wanted) != nlohmann::json(*used);
+  return !wanted.is_null() && used != operand.end() && wanted != *used;
 }
 
 void read_site(const Json& entry, std::size_t number, Summary& summary) {
@@ -199,6 +198,26 @@ void check_unique(const std::vector<std::string>& keys, const std::string& sourc
   TORCH_CHECK(twice.empty(), source, " lists sites twice: ", listed(twice));
 }
 
+/// A value that is destroyed without taking memory. The library's own destructor takes some, and
+/// ends the process where there is none; this one descends, no deeper than parse() lets it.
+class Document {
+ public:
+  explicit Document(Json value) : value_(std::move(value)) {}
+  Document(const Document&) = delete;
+  Document& operator=(const Document&) = delete;
+  ~Document() { empty(value_); }
+  const Json& value() const { return value_; }
+
+ private:
+  static void empty(Json& value) {
+    if (!value.is_structured()) return;
+    for (Json& inner : value) empty(inner);
+    value.clear();
+  }
+
+  Json value_;
+};
+
 Json parse(const std::string& text, const std::string& source) {
   const auto shallow = [&](int depth, Json::parse_event_t /*event*/, const Json& /*value*/) {
     TORCH_CHECK(depth <= kDeepest, source, " is corrupted, it nests deeper than ", kDeepest);
@@ -215,7 +234,8 @@ Json parse(const std::string& text, const std::string& source) {
 }  // namespace
 
 Summary read_summary(const std::string& json, const std::string& source) {
-  const Json root = parse(json, source);
+  const Document document(parse(json, source));
+  const Json& root = document.value();
   TORCH_CHECK(root.is_object() && member(root, "schema") == kSchema, source,
               " is not a summary of ipex_quant: expected a JSON object with \"schema\": \"",
               kSchema, "\"");
