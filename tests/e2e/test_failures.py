@@ -55,6 +55,58 @@ def test_an_error_in_a_pass(traced: Any) -> None:
     assert torch.equal(ipex_quant.jit.quantize(traced)(x), expected)
 
 
+class Net(nn.Module):
+    """Something for most passes to change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3)
+        self.norm = nn.BatchNorm2d(16)
+        self.lstm = nn.LSTM(16, 16, batch_first=True)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.layer_norm = nn.LayerNorm(16)
+        self.drop = nn.Dropout()
+        self.fc = nn.Linear(16, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm(self.conv(nn.functional.pad(x, (1, 1, 1, 1))))
+        y = (y * torch.sigmoid(y)).flatten(2).transpose(1, 2)
+        y = self.layer_norm(self.lstm(y)[0])
+        y = y + self.attention(y, y, y, need_weights=False)[0]
+        return nn.functional.glu(self.drop(self.fc(y)).relu_())
+
+
+def test_an_error_behind_any_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass that changes the graph does so, then cannot write its dump; the folder stays clean.
+
+    A folder in the place of its file is what stops it.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6, 6)
+    prepared = ipex_quant.prepare(Net().eval(), ipex_quant.default_static_qconfig, x)
+    with torch.no_grad():
+        prepared(x)
+        traced = torch.jit.trace(prepared, x)
+    before = everything(traced)
+    all_passes = tmp_path / "all"
+    all_passes.mkdir()
+    monkeypatch.setenv("IPEX_QUANT_DUMP_IR", str(all_passes))
+    expected = ipex_quant.jit.quantize(traced)(x)
+    names = sorted(file.name for file in all_passes.iterdir())
+    changed = {name[3:-3] for name in names}
+    assert changed > {"inline-calls", "assign-sites", "freeze", "fold-pad", "fuse", "bind"}
+    for name in names:
+        folder = tmp_path / name
+        (folder / name / "inside").mkdir(parents=True)
+        monkeypatch.setenv("IPEX_QUANT_DUMP_IR", str(folder))
+        with pytest.raises(QuantizationError, match=f"cannot write .*{name}"):
+            ipex_quant.jit.quantize(traced)
+        assert_unchanged(traced, before)
+        assert not list(folder.glob("*.tmp"))
+    monkeypatch.delenv("IPEX_QUANT_DUMP_IR")
+    assert torch.equal(ipex_quant.jit.quantize(traced)(x), expected)
+
+
 def test_memory_that_runs_out_while_packing(tmp_path: Path) -> None:
     """The address space is limited for one call; without the limit the module compiles."""
     script = """

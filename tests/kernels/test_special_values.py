@@ -89,6 +89,26 @@ def epilogue(steps: str) -> Callable[[torch.Tensor], Any]:
     return lambda x: ops.linear(a, packed, [x.reshape(22, 35)])
 
 
+def attention(scores: str) -> Callable[[torch.Tensor], Any]:
+    """Attention whose scores read x as a mask."""
+    torch.manual_seed(1)
+    q, k, v = (torch.randint(0, 256, (1, 1, n, 16), dtype=torch.uint8) for n in (22, 35, 35))
+    qparams = (0.02, 131, 0.015, 117, 1 / 255, 0, 0.01, 100)
+    packed = ops.attention_prepack(*qparams, scores, "quantize(0.002,128)")
+    return lambda x: ops.attention(q, k.transpose(2, 3), v, packed, [x.reshape(1, 1, 22, 35)], [])
+
+
+def product(x: torch.Tensor) -> Any:
+    """A product, and a sum, of int8 data whose epilogues read x."""
+    torch.manual_seed(1)
+    a, b = (torch.randint(0, 256, n, dtype=torch.uint8) for n in ((1, 22, 16), (1, 16, 35)))
+    steps = "add_f32|quantize(0.1,90)"
+    matmul = ops.matmul_prepack(0.02, 100, 0.01, 120, steps)
+    both = ops.binary_prepack("mul", 0.1, 3, 0.1, 9, steps)
+    y = ops.matmul(a, b, matmul, [x.reshape(1, 22, 35)])
+    return y, ops.binary(y, y, both, [x.reshape(1, 22, 35)])
+
+
 STEPS = ["relu", "clamp(-1,2)", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "hardswish"]
 STEPS += ["hardsigmoid", "leaky_relu(0.1)", "elu(1)", "mish", "mul(0.5)", "add(1)"]
 CASES: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -106,6 +126,8 @@ CASES: dict[str, Callable[[torch.Tensor], Any]] = {
     "gru of few inputs": recurrent("gru", 160),
     "rnn": recurrent("rnn", 20),
     "embedding_bag": bags,
+    "attention, mask added": attention("mul(0.125)|add_f32"),
+    "matmul and binary": product,
     **{f"add_f32, {s}": epilogue(f"add_f32|{s}") for s in STEPS},
     **{f"add_f32, {s}, quantize": epilogue(f"add_f32|{s}|quantize(0.1,90)") for s in STEPS},
 }
