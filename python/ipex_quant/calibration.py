@@ -24,6 +24,25 @@ _KEEP_BYTES = 64 << 20
 _KEEP_MOST = 8
 
 
+class Windows:
+    """Moments of what a small convolution multiplies with its weights, per group."""
+
+    count: int = 0
+    total: torch.Tensor | float = 0.0
+    square: torch.Tensor | float = 0.0
+
+    def add(self, windows: torch.Tensor) -> None:
+        """Take in ``[groups, windows, weights]``."""
+        self.count += windows.shape[1]
+        self.total += windows.sum(1, dtype=torch.float64)
+        self.square += (windows.transpose(1, 2) @ windows).double()
+
+    def covariance(self) -> torch.Tensor:
+        """``[groups, weights, weights]``: what of an error no correction of the bias takes out."""
+        mean = torch.as_tensor(self.total) / self.count
+        return torch.as_tensor(self.square) / self.count - mean[:, :, None] * mean[:, None]
+
+
 @dataclass
 class Operand:
     """What is known of one operand of a site."""
@@ -46,6 +65,7 @@ class Operand:
     channel_sum: torch.Tensor | None = None
     channel_square: torch.Tensor | None = None
     channel_max: torch.Tensor | None = None
+    windows: Windows | None = None
     largest: float = 0.0
 
     def observe_with(self, factory: Callable[[], Any]) -> None:
@@ -228,6 +248,11 @@ class Calibrator:
             columns = ops.input_channels(site.family, args, value.detach())
             if columns is not None:
                 _add_channels(operand, columns)
+        if site.family == "conv":
+            windows = ops.input_windows(site.form, args, value.detach())
+            if windows is not None:
+                operand.windows = operand.windows or Windows()
+                operand.windows.add(windows)
 
     def _feed(self, operand: Operand, value: torch.Tensor) -> None:
         """Show a value to the operand's observer; operands that read one value share one."""

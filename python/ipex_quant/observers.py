@@ -162,14 +162,21 @@ class HistogramObserver(Observer):
         return super().calculate_qparams()
 
 
+#: Rows of at most so many weights gain from a fine search for their scale: 1.7 times less error
+#: for the 27 of a first convolution, 2.5 times for the 9 of a depthwise one.
+SHORT_ROW = 64
+
+
 class WeightObserver(PerChannelMinMaxObserver):
     """Per output channel the scale with the least squared error of the weight.
 
     ``importance`` (mean square of the input that meets each weight, broadcastable to it) turns
-    the error of the weight into that of the output; the recipe sets it from the calibration.
+    the error of the weight into that of the output, ``covariance`` (see `least_error_scale`) for
+    short rows exactly; the recipe sets them from the calibration.
     """
 
     importance: torch.Tensor | None = None
+    covariance: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         super().forward(x)
@@ -177,7 +184,7 @@ class WeightObserver(PerChannelMinMaxObserver):
         weight = None
         if self.importance is not None:
             weight = self.importance.expand_as(x).movedim(self.ch_axis, 0).flatten(1).float()
-        self.scale = least_error_scale(rows, weight)
+        self.scale = least_error_scale(rows, weight, self.covariance)
         return x
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,25 +214,41 @@ class DynamicObserver(Observer):
         raise ValueError("a dynamic activation has no qparams before run time")
 
 
-def least_error_scale(rows: torch.Tensor, importance: torch.Tensor | None = None) -> torch.Tensor:
+def least_error_scale(
+    rows: torch.Tensor,
+    importance: torch.Tensor | None = None,
+    covariance: torch.Tensor | None = None,
+) -> torch.Tensor:
     """int8 scale of each row with the least (weighted) squared error, shape ``[rows]``.
 
-    Tries the scale of the largest value and 20 smaller ones, down to half of it; a smaller one
-    must win by more than 1 % to be taken, since clipping the largest weights is a bet.
+    Tries the scale of the largest value and smaller ones, down to half of it; another one must
+    win by more than 1 % to be taken, since clipping the largest weights is a bet. The few weights
+    of a depthwise or first convolution fall closely on the steps of some scale, so for short rows
+    (``SHORT_ROW``) many are tried, larger ones too.
+
+    Args:
+        rows: weights, ``[rows, weights]``.
+        importance: mean square of the input that meets each weight, shape of ``rows``.
+        covariance: of the inputs of a row, ``[groups, weights, weights]``, instead of importance;
+            the groups have equally many rows.
     """
+
+    def error_of(scale: torch.Tensor) -> torch.Tensor:
+        error = torch.round(rows / scale).clamp_(-127, 127).mul_(scale).sub_(rows)
+        if covariance is not None:
+            grouped = error.unflatten(0, (covariance.shape[0], -1))
+            return (grouped @ covariance * grouped).sum(-1).reshape(-1, 1)
+        error.square_()
+        return (error if importance is None else error.mul_(importance)).sum(1, keepdim=True)
+
     full = (rows.abs().amax(1, keepdim=True) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-    best, least = full.clone(), None
-    for step in range(21):
-        scale = full * (1 - 0.025 * step)
-        error = torch.round(rows / scale).clamp_(-127, 127).mul_(scale).sub_(rows).square_()
-        if importance is not None:
-            error.mul_(importance)
-        total = error.sum(1, keepdim=True)
-        if least is None:
-            least = total * 0.99
-        better = total < least
-        best = torch.where(better, scale, best)
-        least = torch.where(better, total, least)
+    short = rows.shape[1] <= SHORT_ROW
+    factors = torch.linspace(1.25, 0.5, 301) if short else torch.linspace(1, 0.5, 21)
+    best, least = full, 0.99 * error_of(full)
+    for factor in factors.tolist():
+        error = error_of(full * factor)
+        better = error < least
+        best, least = torch.where(better, full * factor, best), torch.where(better, error, least)
     return best.flatten()
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ipex_quant import observers
+
 #: Families whose kernels decide what becomes int8; the others follow them.
 ANCHORS = frozenset(
     (
@@ -17,6 +19,8 @@ ANCHORS = frozenset(
 )
 #: Families whose kernel can take the scale of each input row at run time.
 RECURRENT = frozenset(("lstm", "gru", "lstm_packed", "gru_packed"))
+#: Values of an input times kernel size, from which a calibration call reads windows.
+MOST_WINDOW_VALUES = 1 << 23
 
 
 def base_name(op: str) -> str:
@@ -141,6 +145,28 @@ def input_channels(family: str, args: list[Any], x: torch.Tensor) -> torch.Tenso
     if family == "conv":
         return x.movedim(-1 - spatial_dims(args[1]), -1).flatten(0, -2)
     return None
+
+
+def input_windows(form: WeightForm, args: list[Any], x: torch.Tensor) -> torch.Tensor | None:
+    """What a 2d convolution multiplies with its weights, ``[groups, windows, weights per output]``.
+
+    Windows of the first items of ``x``, as many as fit into ``MOST_WINDOW_VALUES``. None for other
+    convolutions, and for those with more than ``observers.SHORT_ROW`` weights per output.
+    """
+    weight, stride, padding, dilation = args[1], args[3], args[4], args[5]
+    short = weight.dim() == 4 and weight[0].numel() <= observers.SHORT_ROW
+    if form.transposed or not short or x.dim() != 4 or isinstance(padding, str):
+        return None
+    values = x[0].numel() * weight[0, 0].numel()
+    stride, padding, dilation = ([*size] * (2 // len(size)) for size in (stride, padding, dilation))
+    columns = torch.nn.functional.unfold(
+        x[: max(MOST_WINDOW_VALUES // values, 1)].float(),
+        weight.shape[2:],
+        dilation=dilation,
+        padding=padding,
+        stride=stride,
+    )
+    return columns.unflatten(1, (form.groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
 
 
 def output_channels(family: str, args: list[Any], y: torch.Tensor) -> torch.Tensor | None:

@@ -138,6 +138,7 @@ def _scale_weights(plans: list[Plan]) -> None:
         rows = site.form.to_rows(weight)
         if isinstance(observer, observers.WeightObserver):
             observer.importance = _importance(members, rows)
+            observer.covariance = _covariance(members)
         scales = site.form.scales_from_rows(observers.weight_scales(observer, rows))
         for other, other_name in members:
             other.scales[other_name] = scales
@@ -156,6 +157,14 @@ def _importance(members: list[tuple[Plan, str]], rows: torch.Tensor) -> torch.Te
         totals.append(operand.channel_square)
         count += operand.rows
     return members[0][0].site.form.per_row(torch.stack(totals).sum(0) / count, rows)
+
+
+def _covariance(members: list[tuple[Plan, str]]) -> torch.Tensor | None:
+    """Covariance of the inputs of a small convolution; None for others and for shared weights."""
+    operand = members[0][0].site.operands.get("input")
+    if len(members) > 1 or operand is None or operand.windows is None:
+        return None
+    return operand.windows.covariance().float()
 
 
 def _choose_ranges(plans: dict[str, Plan], probes: dict[str, Probe]) -> None:

@@ -128,11 +128,40 @@ def test_weight_scale_minimises_the_error_of_the_output() -> None:
     weight = torch.randn(8, 64)
     weight[:, 0] = 20.0  # a large weight that no input meets
     scale = observers.least_error_scale(weight)
-    assert torch.allclose(scale, weight.abs().amax(1) / 127)
+    assert (scale * 127 > 0.99 * weight.abs().amax(1)).all(), "the large weight is not clipped"
     importance = torch.ones(1, 64)
     importance[0, 0] = 0.0
     weighted = observers.least_error_scale(weight, importance)
-    assert (weighted < 0.6 * scale).all()
+    assert (weighted < 0.7 * scale).all()
+
+
+def _rounding_error(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    steps = scale[:, None]
+    return (weight / steps).round().clamp(-127, 127) * steps - weight
+
+
+def test_few_weights_meet_the_steps_of_their_scale() -> None:
+    weight = torch.randn(500, 9, generator=torch.Generator().manual_seed(0))
+    found = _rounding_error(weight, observers.least_error_scale(weight))
+    plain = _rounding_error(weight, weight.abs().amax(1) / 127)
+    assert found.square().sum() < 0.6 * plain.square().sum()
+
+
+def test_weight_scale_knows_how_inputs_go_together() -> None:
+    """Neighbouring pixels are alike: errors of a kernel's weights may cancel."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(2 * 16, 9, generator=generator)
+    x = torch.randn(2, 1000, 1, generator=generator)
+    x = x + 0.1 * torch.randn(2, 1000, 9, generator=generator)
+    covariance = x.transpose(1, 2) @ x / 1000
+    square = torch.diagonal(covariance, dim1=1, dim2=2).repeat_interleave(16, 0)
+
+    def output_error(scale: torch.Tensor) -> torch.Tensor:
+        return (x @ _rounding_error(weight, scale).unflatten(0, (2, 16)).mT).square().sum()
+
+    alone = output_error(observers.least_error_scale(weight, square))
+    together = output_error(observers.least_error_scale(weight, None, covariance))
+    assert together < 0.2 * alone
 
 
 def test_weight_scale_of_zeros_is_usable() -> None:

@@ -35,6 +35,31 @@ def test_bias_correction_removes_the_mean_error() -> None:
     assert left.norm() < 0.3 * error.norm()
 
 
+@pytest.mark.parametrize(("groups", "dilation", "stride"), [(1, 1, 2), (4, 1, 1), (2, 2, 1)])
+def test_scales_of_small_convolutions_follow_their_windows(
+    groups: int, dilation: int, stride: int
+) -> None:
+    """By the error of the output, bias aside, over all windows of smooth images."""
+    torch.manual_seed(0)
+    model = nn.Conv2d(4, 8, 3, stride, dilation, dilation, groups)
+    coarse = torch.rand(3, 4, 5, 5)
+    x = nn.functional.interpolate(coarse, size=(20, 20), mode="bilinear")
+    entry = summary(model, [x])["/conv/0"]
+    assert entry["operands"]["input"]["channel_factor"] is None
+    weight = model.weight.detach()
+
+    def error(scale: torch.Tensor) -> torch.Tensor:
+        steps = scale[:, None, None, None]
+        wrong = (weight / steps).round().clamp(-127, 127) * steps - weight
+        y = nn.functional.conv2d(x, wrong, None, stride, dilation, dilation, groups)
+        return (y - y.mean((0, 2, 3), keepdim=True)).square().sum((0, 2, 3))
+
+    largest = error(weight.flatten(1).abs().amax(1) / 127)
+    found = error(torch.tensor(entry["operands"]["weight"]["scale"]))
+    assert (found <= largest * 1.001).all()
+    assert found.sum() < 0.5 * largest.sum()
+
+
 def test_no_correction_where_there_is_no_bias() -> None:
     entry = summary(nn.Linear(32, 4), [torch.randn(512, 32) for _ in range(3)])["/linear/0"]
     correction = entry["bias_correction"]
