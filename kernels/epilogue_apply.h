@@ -177,7 +177,7 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
       map_row_wide(y, rows * stride, [](auto v) IQ_INLINE { return gelu_erf_v(v); });
       break;
     case PostOpKind::kGeluTanh:
-      map([](F32 v) { return gelu_tanh_v(v); });
+      map_row_wide(y, rows * stride, [](auto v) IQ_INLINE { return gelu_tanh_v(v); });
       break;
     case PostOpKind::kSilu:
       map([](F32 v) { return silu_v(v); });

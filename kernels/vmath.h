@@ -137,11 +137,32 @@ alignas(64) constexpr float kHalfErf[6][16] = {
      0x1.453fbp-12f},
 };
 
-/// y/2 * (1 + erf(y / sqrt 2)) = y/2 + |y| * kHalfErf. Sixteen short polynomials and a table of
-/// their factors: this runs on every output of a linear, where one long polynomial, an exp or a
-/// division cost twice as much.
+/// tanh(sqrt(2/pi) * (x + 0.044715 x^3)) / 2 in the form of kHalfErf: 2e-8 at most.
+alignas(64) constexpr float kHalfTanh[6][16] = {
+    {0, 0x1.24f822p-3, 0x1.12ac28p-2, 0x1.74e79p-2, 0x1.b6e672p-2, 0x1.ddccb8p-2, 0x1.f1e3p-2,
+     0x1.faecfcp-2, 0x1.fe6f4cp-2, 0x1.ff97d6p-2, 0x1.ffe9ap-2, 0x1.fffc1cp-2, 0x1.ffff76p-2,
+     0x1.fffff2p-2, 0x1.fffffep-2, 0x1p-1},
+    {0x1.2b943cp-3, 0x1.18048ap-3, 0x1.c98118p-4, 0x1.46fd88p-4, 0x1.997004p-5, 0x1.c10614p-6,
+     0x1.add094p-7, 0x1.642adap-8, 0x1.f84ea8p-10, 0x1.2bd676p-11, 0x1.259572p-13, 0x1.cf9c68p-16,
+     0x1.20f888p-18, 0x1.16653ep-21, 0x1.95e1c2p-25, 0x1.dc9832p-24},
+    {0x1.40792p-25, -0x1.2e644cp-7, -0x1.ecbb86p-7, -0x1.070c66p-6, -0x1.b58f9ep-7, -0x1.2bea4cp-7,
+     -0x1.5af212p-8, -0x1.54f03cp-9, -0x1.1b163cp-10, -0x1.87d0fep-12, -0x1.bbad2ap-14,
+     -0x1.92939cp-16, -0x1.1e8438p-18, -0x1.3925bcp-21, -0x1.014ddcp-24, 0x1.cdad82p-20},
+    {-0x1.afc966p-9, -0x1.5c0bf2p-9, -0x1.2a8402p-10, 0x1.9adfb2p-12, 0x1.4e9f3ap-10,
+     0x1.73cf98p-10, 0x1.22fc04p-10, 0x1.688d74p-11, 0x1.6d22b2p-12, 0x1.2e8d8ap-13, 0x1.94fd54p-15,
+     0x1.adca86p-17, 0x1.6253ep-19, 0x1.bca56ap-22, 0x1.a02288p-25, 0x1.442bd6p-17},
+    {0x1.2ecd56p-20, 0x1.391128p-12, 0x1.b34fbap-12, 0x1.4c4fb4p-12, 0x1.feb8e6p-14, -0x1.27296p-15,
+     -0x1.ac6b7cp-14, -0x1.a1ed7ap-14, -0x1.1cad58p-14, -0x1.2b547ep-15, -0x1.edbd3ap-17,
+     -0x1.3cd5c4p-18, -0x1.378ac2p-20, -0x1.cd58a8p-23, -0x1.f9653ap-26, 0x1.7247f6p-16},
+    {0x1.1526b4p-14, 0x1.7fdd96p-15, -0x1.d61cc6p-23, -0x1.225c82p-15, -0x1.43ca12p-15,
+     -0x1.7a7742p-16, -0x1.57153ap-18, 0x1.3a4cf4p-18, 0x1.d9bcc4p-18, 0x1.6e067cp-18,
+     0x1.8e802cp-19, 0x1.4105fp-20, 0x1.7ffa92p-22, 0x1.520da4p-24, 0x1.b0ae5p-27, 0x1.284b2ep-16},
+};
+
+/// y/2 + |y| * half(|y|). Sixteen short polynomials and a table of their factors: this runs on
+/// every output of a linear, where one long polynomial, an exp or a division cost twice as much.
 template <class V>
-inline IQ_INLINE V gelu_erf_v(V y) {
+inline IQ_INLINE V gelu_v(V y, const float (&half)[6][16]) {
   const V low = max(set1(-5.5f), y);  // the result is 0 there
   const V a = abs_v(low);
   const V x = min(set1(15.0f), mul(a, set1(0x1.5d1748p+1f)));  // 15 / 5.5, rounded up
@@ -149,20 +170,24 @@ inline IQ_INLINE V gelu_erf_v(V y) {
   const V sum = add(x, set1(12582912.0f));
   const auto n = as_int(sum);
   const V f = sub(x, sub(sum, set1(12582912.0f)));
-  V p = fma(lookup16(kHalfErf[5], n), f, lookup16(kHalfErf[4], n));
-  p = fma(p, f, lookup16(kHalfErf[3], n));
-  p = fma(p, f, lookup16(kHalfErf[2], n));
-  p = fma(p, f, lookup16(kHalfErf[1], n));
-  p = fma(p, f, lookup16(kHalfErf[0], n));
+  V p = fma(lookup16(half[5], n), f, lookup16(half[4], n));
+  p = fma(p, f, lookup16(half[3], n));
+  p = fma(p, f, lookup16(half[2], n));
+  p = fma(p, f, lookup16(half[1], n));
+  p = fma(p, f, lookup16(half[0], n));
   return fma(a, p, mul(low, set1(0.5f)));
 }
 
-/// y/2 * (1 + tanh(sqrt(2/pi) * (y + 0.044715 y^3))) = y * sigmoid of twice the argument.
-inline F32 gelu_tanh_v(F32 y) {
-  const F32 low = max(set1(-12.0f), y);  // the factor is 0 there
-  const F32 cubic = mul(mul(low, low), low);
-  const F32 u = fma(cubic, set1(0x1.2444f2p-4f), mul(low, set1(0x1.988454p+0f)));
-  return mul(low, sigmoid_v(u));
+/// y/2 * (1 + erf(y / sqrt 2)).
+template <class V>
+inline IQ_INLINE V gelu_erf_v(V y) {
+  return gelu_v(y, kHalfErf);
+}
+
+/// y/2 * (1 + tanh(sqrt(2/pi) * (y + 0.044715 y^3))).
+template <class V>
+inline IQ_INLINE V gelu_tanh_v(V y) {
+  return gelu_v(y, kHalfTanh);
 }
 
 /// y * clamp(y + 3, 0, 6) / 6.
