@@ -111,22 +111,18 @@ Result pool(const Op& op) {
                op.spatial(3, nd), average ? Ints(nd, 1) : op.spatial(4, nd), *ceil);
 }
 
-Result adaptive_pool(const Op& op) {
-  Dims out;
-  if (!op.shapes.list_text(op.node->input(1), out)) return std::nullopt;
-  Dims dims = op.input(0).with_rank(out.size() + 2).dims;
-  if (dims.size() != out.size() + 2) return std::nullopt;
-  std::copy(out.begin(), out.end(), dims.begin() + 2);
-  return ranked(dims);
-}
-
-Result upsample(const Op& op) {
+/// Pooled or upsampled to given sizes. Without a rank the input may be one image or a batch: only
+/// the last sizes are known.
+Result resized(const Op& op) {
   Dims out;
   if (!op.shapes.list_text(op.node->input(1), out) || out.empty()) return std::nullopt;
-  Dims dims = op.input(0).with_rank(out.size() + 2).dims;
-  if (dims.size() != out.size() + 2) return std::nullopt;
-  std::copy(out.begin(), out.end(), dims.begin() + 2);
-  return ranked(dims);
+  Shape shape = op.input(0);
+  if (shape.dims.size() < out.size()) {
+    if (shape.ranked) return std::nullopt;
+    shape.dims.resize(out.size());
+  }
+  std::copy(out.rbegin(), out.rend(), shape.dims.rbegin());
+  return shape;
 }
 
 Result pad(const Op& op) {
@@ -350,8 +346,8 @@ const std::unordered_map<std::string, Rule>& rules() {
         {conv, {"conv1d", "conv2d", "conv3d"}},
         {pool,
          {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"}},
-        {adaptive_pool, {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"}},
-        {upsample, {"upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d"}},
+        {resized, {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"}},
+        {resized, {"upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d"}},
         {pad, {"constant_pad_nd", "pad"}},
         {linear, {"linear"}},
         {embedding, {"embedding"}},

@@ -13,7 +13,6 @@ namespace ipex_quant::passes {
 
 namespace {
 
-// Operands keep the order of the text.
 using Json = nlohmann::json;
 
 const char* const kSchema = "ipex_quant.summary";

@@ -64,6 +64,25 @@ def test_what_is_not_proven_stays(written: str, instead: str) -> None:
     check(text(8).replace(written, instead), None)
 
 
+@pytest.mark.parametrize(("dim", "folded"), [(-1, True), (2, False)])
+def test_a_pooled_image_may_have_no_batch(dim: int, folded: bool) -> None:
+    """Dimension 2 is the width of an image and the height of a batch of them."""
+    before = f"""graph(%x : Tensor):
+  %dim : int = prim::Constant[value={dim}]()
+  %out : int[] = prim::Constant[value=[4, 5]]()
+  %y : Tensor = aten::adaptive_avg_pool2d(%x, %out)
+  %n : int = aten::size(%y, %dim)
+  %r : Tensor = aten::mul(%y, %n)
+  return (%r)
+"""
+    after = """graph(%0):
+  %1 = aten::adaptive_avg_pool2d(%0, [4, 5])
+  %2 = aten::mul(%1, 5)
+  return (%2)"""
+    golden = Golden("fold-sizes")
+    golden.check(before, after if folded else None, constants=[], inputs=[torch.randn(3, 9, 9)])
+
+
 class Tokens(nn.Module):
     """Patches and a class token, as vision transformers begin; heads by one projection."""
 
