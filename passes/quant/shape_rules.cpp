@@ -220,9 +220,13 @@ Result broadcast_all(const Op& op) {
 /// An element of what chunk, split or unbind makes.
 Result part(const Op& op) {
   const Node* node = op.node->input(0)->node();
-  if (node->inputs().size() < 2) return std::nullopt;
-  const Shape& whole = op.shapes.of(node->input(0));
   const bool unbinds = is_op(node, {"aten::unbind"});
+  const bool splits = is_op(node, {"aten::split", "aten::unsafe_split", "aten::split_with_sizes",
+                                   "aten::unsafe_split_with_sizes"});
+  if (!unbinds && !splits && !is_op(node, {"aten::chunk", "aten::unsafe_chunk"})) {
+    return std::nullopt;
+  }
+  const Shape& whole = op.shapes.of(node->input(0));
   const auto axis = front_axis(whole, constant_int(node->input(unbinds ? 1 : 2)));
   if (!axis) return std::nullopt;
   Dims dims = whole.dims;
@@ -232,13 +236,13 @@ Result part(const Op& op) {
   const auto sizes = constant_ints(node->input(1));
   if (unbinds) {
     dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(*axis));
-  } else if (sizes && op.value->offset() < sizes->size()) {
+  } else if (splits && sizes && op.value->offset() < sizes->size()) {
     dims[*axis] = std::to_string((*sizes)[op.value->offset()]);
   } else if (!size || !count || *count <= 0) {
     return std::nullopt;
-  } else if (is_op(node, {"aten::split", "aten::unsafe_split"})) {
+  } else if (splits) {
     dims[*axis] = std::to_string(std::min(*count, *size - offset * *count));
-  } else if (is_op(node, {"aten::chunk", "aten::unsafe_chunk"}) && *size % *count == 0) {
+  } else if (*size % *count == 0) {
     dims[*axis] = std::to_string(*size / *count);
   } else {
     return std::nullopt;

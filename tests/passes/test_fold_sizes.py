@@ -64,6 +64,39 @@ def test_what_is_not_proven_stays(written: str, instead: str) -> None:
     check(text(8).replace(written, instead), None)
 
 
+def test_indices_are_no_sizes() -> None:
+    before = """graph(%input : Tensor):
+  %w : Float(24, 4) = prim::Constant[value=<Tensor>]()
+  %one : int = prim::Constant[value=1]()
+  %at : int[] = prim::Constant[value=[4, 20]]()
+  %shape : int[] = prim::Constant[value=[-1, 24]]()
+  %none : NoneType = prim::Constant()
+  %l : Tensor = aten::linear(%input, %w, %none)
+  %x : Tensor = aten::reshape(%l, %shape)
+  %parts : Tensor[] = aten::tensor_split(%x, %at, %one)
+  %a : Tensor, %b : Tensor, %c : Tensor = prim::ListUnpack(%parts)
+  %n : int = aten::size(%b, %one)
+  %y : Tensor = aten::mul(%c, %n)
+  return (%y)
+"""
+    check(before, None)
+
+
+def test_sizes_of_grids_are_not_known() -> None:
+    before = """graph(%a : Tensor, %b : Tensor):
+  %one : int = prim::Constant[value=1]()
+  %how : str = prim::Constant[value="ij"]()
+  %both : Tensor[] = prim::ListConstruct(%a, %b)
+  %grids : Tensor[] = aten::meshgrid(%both, %how)
+  %x : Tensor, %y : Tensor = prim::ListUnpack(%grids)
+  %n : int = aten::size(%x, %one)
+  %z : Tensor = aten::mul(%y, %n)
+  return (%z)
+"""
+    inputs = [torch.randn(3), torch.randn(4)]
+    Golden("fold-sizes").check(before, None, constants=[], inputs=inputs)
+
+
 @pytest.mark.parametrize(("dim", "folded"), [(-1, True), (2, False)])
 def test_a_pooled_image_may_have_no_batch(dim: int, folded: bool) -> None:
     """Dimension 2 is the width of an image and the height of a batch of them."""
