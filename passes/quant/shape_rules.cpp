@@ -204,8 +204,9 @@ Result expand(const Op& op) {
 
 /// arange(end, dtype, layout, device, pin_memory)
 Result arange(const Op& op) {
-  if (op.node->inputs().size() != 5) return std::nullopt;
-  return ranked({op.shapes.int_text(op.node->input(0))});
+  const auto inputs = op.node->inputs();
+  if (inputs.size() != 5 || inputs[0]->type() == c10::FloatType::get()) return std::nullopt;
+  return ranked({op.shapes.int_text(inputs[0])});
 }
 
 /// where(mask, a, b), masked_fill(x, mask, value): numbers have no shape.
@@ -238,14 +239,11 @@ Result part(const Op& op) {
     dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(*axis));
   } else if (splits && sizes && op.value->offset() < sizes->size()) {
     dims[*axis] = std::to_string((*sizes)[op.value->offset()]);
-  } else if (!size || !count || *count <= 0) {
+  } else if (!size || !count || *count <= 0 || (!splits && *size % *count != 0)) {
     return std::nullopt;
-  } else if (splits) {
-    dims[*axis] = std::to_string(std::min(*count, *size - offset * *count));
-  } else if (*size % *count == 0) {
-    dims[*axis] = std::to_string(*size / *count);
   } else {
-    return std::nullopt;
+    const std::int64_t rest = *size - offset * *count;
+    dims[*axis] = std::to_string(splits ? std::min(*count, rest) : *size / *count);
   }
   return ranked(dims);
 }
@@ -255,10 +253,11 @@ Result flatten(const Op& op) {
   const auto last = front_axis(op.input(0), constant_int(op.node->input(2)));
   if (!first || !last || *first > *last) return std::nullopt;
   const Dims& from = op.input(0).dims;
-  Dims dims(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(*first));
-  dims.push_back(product({from.begin() + static_cast<std::ptrdiff_t>(*first),
-                          from.begin() + static_cast<std::ptrdiff_t>(*last) + 1}));
-  dims.insert(dims.end(), from.begin() + static_cast<std::ptrdiff_t>(*last) + 1, from.end());
+  const auto begin = from.begin() + static_cast<std::ptrdiff_t>(*first);
+  const auto end = from.begin() + static_cast<std::ptrdiff_t>(*last) + 1;
+  Dims dims(from.begin(), begin);
+  dims.push_back(product({begin, end}));
+  dims.insert(dims.end(), end, from.end());
   return ranked(dims);
 }
 

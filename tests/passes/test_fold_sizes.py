@@ -97,6 +97,27 @@ def test_sizes_of_grids_are_not_known() -> None:
     Golden("fold-sizes").check(before, None, constants=[], inputs=inputs)
 
 
+@pytest.mark.parametrize(("end", "folded"), [("int", 3), ("float", None)])
+def test_a_range_may_end_at_a_fraction(end: str, folded: int | None) -> None:
+    value = "3" if end == "int" else "2.5"  # both have three values
+    before = f"""graph(%x : Tensor):
+  %zero : int = prim::Constant[value=0]()
+  %end : {end} = prim::Constant[value={value}]()
+  %none : NoneType = prim::Constant()
+  %r : Tensor = aten::arange(%end, %none, %none, %none, %none)
+  %n : int = aten::size(%r, %zero)
+  %y : Tensor = aten::mul(%x, %n)
+  return (%y)
+"""
+    after = f"""graph(%0):
+  %1 = aten::arange({value}, None, None, None, None)
+  %2 = aten::mul(%0, {folded})
+  return (%2)"""
+    inputs = [torch.randn(2)]
+    golden = Golden("fold-sizes")
+    golden.check(before, after if folded else None, constants=[], inputs=inputs)
+
+
 @pytest.mark.parametrize(("dim", "folded"), [(-1, True), (2, False)])
 def test_a_pooled_image_may_have_no_batch(dim: int, folded: bool) -> None:
     """Dimension 2 is the width of an image and the height of a batch of them."""
