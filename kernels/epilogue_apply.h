@@ -9,8 +9,8 @@
 
 #include "kernels/bytes_x4.h"
 #include "kernels/epilogue_plan.h"
+#include "kernels/post_op_function.h"
 #include "kernels/simd.h"
-#include "kernels/vmath.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -87,7 +87,7 @@ inline void map_row(float* y, int64_t n, const F& f) {
   for (int64_t i = 0; i < n; i += kLanes) store(y + i, f(load(y + i)));
 }
 
-/// The same for a function that is a long chain: four vectors at a time.
+/// The same for an f that takes several vectors, too.
 template <class F>
 inline void map_row_wide(float* y, int64_t n, const F& f) {
   int64_t i = 0;
@@ -147,7 +147,6 @@ inline void combine_row(float* y, int64_t n, const PostOp& op, const PostOpTenso
 /// latencies of many vectors overlap.
 inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_t stride, int64_t n,
                         const int64_t* dst_rows, int64_t col) {
-  const auto map = [&](const auto& f) { map_row(y, rows * stride, f); };
   const auto combine = [&](const PostOp& op, const PostOpTensor& tensor, bool is_u8,
                            const auto& f) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -157,52 +156,7 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
   int tensor = 0;
   for (int step = 0; step < plan.chain.count; ++step) {
     const PostOp& op = plan.chain.ops[step];
-    const F32 a = set1(op.a);
-    const F32 b = set1(op.b);
     switch (op.kind) {
-    case PostOpKind::kRelu:
-      // Operands so that a NaN stays one, as in torch's relu and clamp.
-      map([](F32 v) { return max(set1(0.0f), v); });
-      break;
-    case PostOpKind::kClamp:
-      map([&](F32 v) { return min(b, max(a, v)); });
-      break;
-    case PostOpKind::kSigmoid:
-      map([](F32 v) { return sigmoid_v(v); });
-      break;
-    case PostOpKind::kTanh:
-      map([](F32 v) { return tanh_v(v); });
-      break;
-    case PostOpKind::kGeluErf:
-      map_row_wide(y, rows * stride, [](auto v) IQ_INLINE { return gelu_erf_v(v); });
-      break;
-    case PostOpKind::kGeluTanh:
-      map_row_wide(y, rows * stride, [](auto v) IQ_INLINE { return gelu_tanh_v(v); });
-      break;
-    case PostOpKind::kSilu:
-      map([](F32 v) { return silu_v(v); });
-      break;
-    case PostOpKind::kHardswish:
-      map([](F32 v) { return hardswish_v(v); });
-      break;
-    case PostOpKind::kHardsigmoid:
-      map([](F32 v) { return hardsigmoid_v(v); });
-      break;
-    case PostOpKind::kLeakyRelu:
-      map([&](F32 v) { return leaky_relu_v(v, a); });
-      break;
-    case PostOpKind::kElu:
-      map([&](F32 v) { return elu_v(v, a); });
-      break;
-    case PostOpKind::kMish:
-      map([](F32 v) { return mish_v(v); });
-      break;
-    case PostOpKind::kMulScalar:
-      map([&](F32 v) { return mul(v, a); });
-      break;
-    case PostOpKind::kAddScalar:
-      map([&](F32 v) { return add(v, a); });
-      break;
     case PostOpKind::kAddU8:
     case PostOpKind::kAddF32:
       combine(op, plan.tensors[tensor++], op.kind == PostOpKind::kAddU8,
@@ -216,6 +170,7 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
     case PostOpKind::kMaskedFill:
     case PostOpKind::kWhere: {
       const bool fills = op.kind == PostOpKind::kMaskedFill;
+      const F32 a = set1(op.a);
       const PostOpTensor& mask = plan.tensors[tensor++];
       for (int64_t r = 0; r < rows; ++r) {
         mask_row(y + r * stride, n, mask, dst_rows[r], col, fills ? nullptr : &a,
@@ -223,6 +178,8 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
       }
       break;
     }
+    default:
+      with_function(op, [&](const auto& f) { map_row_wide(y, rows * stride, f); });
     }
   }
 }

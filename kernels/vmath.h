@@ -15,6 +15,7 @@
 /// coefficient rounded to float; the range, the weight and the error reached stand at each.
 #pragma once
 
+#include "kernels/half_tables.h"
 #include "kernels/simd.h"
 #include "kernels/wide.h"
 
@@ -103,102 +104,52 @@ inline F32 tanh_v(F32 y) {
   return as_float(bit_or(as_int(t), bit_and(as_int(y), set1i(INT32_MIN))));
 }
 
-/// y * sigmoid(y).
-inline F32 silu_v(F32 y) {
-  y = max(set1(-200.0f), y);  // sigmoid(-200) is 0: keeps -inf * 0 out
-  return mul(y, sigmoid_v(y));
-}
-
-/// erf(x / sqrt 2) / 2 for x = (n + f) * 5.5 / 15, n = 0..15 and |f| <= 1/2, as polynomials in f:
-/// row i holds the factors of f^i, column n those of one polynomial. Minimax for the absolute error
-/// of each, 2e-8 at most; it is 0 at 0 and 1/2 at 5.5.
-alignas(64) constexpr float kHalfErf[6][16] = {
-    {0, 0x1.24ffdep-3f, 0x1.12c31cp-2f, 0x1.7513f4p-2f, 0x1.b70e98p-2f, 0x1.ddd28cp-2f,
-     0x1.f1c34cp-2f, 0x1.fabe22p-2f, 0x1.fe4876p-2f, 0x1.ff8146p-2f, 0x1.ffdfcap-2f, 0x1.fff8cap-2f,
-     0x1.fffe94p-2f, 0x1.ffffc2p-2f, 0x1.fffff6p-2f, 0x1p-1f},
-    {0x1.2b943ap-3f, 0x1.181a46p-3f, 0x1.c9e4bcp-4f, 0x1.472f58p-4f, 0x1.98c16cp-5f, 0x1.be6c04p-6f,
-     0x1.aa399ap-7f, 0x1.63bfc6p-8f, 0x1.0392dp-9f, 0x1.4b2526p-11f, 0x1.714eb6p-13f,
-     0x1.680e3ep-15f, 0x1.32e04ap-17f, 0x1.c94c26p-20f, 0x1.29ddp-22f, 0x1.039a6ap-19f},
-    {0x1.321e16p-25f, -0x1.2d4236p-7f, -0x1.ec7b32p-7f, -0x1.07ed56p-6f, -0x1.b7a4p-7f,
-     -0x1.2c193ap-7f, -0x1.57d3d6p-8f, -0x1.4ecdcap-9f, -0x1.172f2cp-10f, -0x1.90ab0ep-12f,
-     -0x1.f0759ap-14f, -0x1.0a2f82p-15f, -0x1.eeeb4cp-18f, -0x1.8f686p-20f, -0x1.181862p-22f,
-     0x1.fbb5b4p-16f},
-    {-0x1.ada886p-9f, -0x1.5bad62p-9f, -0x1.2f866p-10f, 0x1.8a139p-12f, 0x1.515f34p-10f,
-     0x1.79e54ap-10f, 0x1.256604p-10f, 0x1.64592ep-11f, 0x1.61d97p-12f, 0x1.258a32p-13f,
-     0x1.9be7dap-15f, 0x1.eca94ep-17f, 0x1.f8e238p-19f, 0x1.bcfa64p-21f, 0x1.52345ep-23f,
-     0x1.63d9bap-13f},
-    {0x1.212a9ep-20f, 0x1.33097ep-12f, 0x1.afd12ep-12f, 0x1.515dc6p-12f, 0x1.0c95c8p-13f,
-     -0x1.2c48ecp-15f, -0x1.c17ebep-14f, -0x1.ad223ap-14f, -0x1.18ba1p-14f, -0x1.1cd6cap-15f,
-     -0x1.d56212p-17f, -0x1.414f44p-18f, -0x1.725612p-20f, -0x1.6a675ep-22f, -0x1.2eda8p-24f,
-     0x1.96918ep-12f},
-    {0x1.0f1a3ep-14f, 0x1.7ba002p-15f, 0x1.3eab2ep-20f, -0x1.171992p-15f, -0x1.4a9b9p-15f,
-     -0x1.93a15ep-16f, -0x1.5f1c04p-18f, 0x1.71c2fep-18f, 0x1.f96e7ap-18f, 0x1.67024p-18f,
-     0x1.70c138p-19f, 0x1.2a0344p-20f, 0x1.88ee2cp-22f, 0x1.aede8cp-24f, 0x1.8d9a02p-26f,
-     0x1.453fbp-12f},
-};
-
-/// tanh(sqrt(2/pi) * (x + 0.044715 x^3)) / 2 in the form of kHalfErf: 2e-8 at most.
-alignas(64) constexpr float kHalfTanh[6][16] = {
-    {0, 0x1.24f822p-3, 0x1.12ac28p-2, 0x1.74e79p-2, 0x1.b6e672p-2, 0x1.ddccb8p-2, 0x1.f1e3p-2,
-     0x1.faecfcp-2, 0x1.fe6f4cp-2, 0x1.ff97d6p-2, 0x1.ffe9ap-2, 0x1.fffc1cp-2, 0x1.ffff76p-2,
-     0x1.fffff2p-2, 0x1.fffffep-2, 0x1p-1},
-    {0x1.2b943cp-3, 0x1.18048ap-3, 0x1.c98118p-4, 0x1.46fd88p-4, 0x1.997004p-5, 0x1.c10614p-6,
-     0x1.add094p-7, 0x1.642adap-8, 0x1.f84ea8p-10, 0x1.2bd676p-11, 0x1.259572p-13, 0x1.cf9c68p-16,
-     0x1.20f888p-18, 0x1.16653ep-21, 0x1.95e1c2p-25, 0x1.dc9832p-24},
-    {0x1.40792p-25, -0x1.2e644cp-7, -0x1.ecbb86p-7, -0x1.070c66p-6, -0x1.b58f9ep-7, -0x1.2bea4cp-7,
-     -0x1.5af212p-8, -0x1.54f03cp-9, -0x1.1b163cp-10, -0x1.87d0fep-12, -0x1.bbad2ap-14,
-     -0x1.92939cp-16, -0x1.1e8438p-18, -0x1.3925bcp-21, -0x1.014ddcp-24, 0x1.cdad82p-20},
-    {-0x1.afc966p-9, -0x1.5c0bf2p-9, -0x1.2a8402p-10, 0x1.9adfb2p-12, 0x1.4e9f3ap-10,
-     0x1.73cf98p-10, 0x1.22fc04p-10, 0x1.688d74p-11, 0x1.6d22b2p-12, 0x1.2e8d8ap-13, 0x1.94fd54p-15,
-     0x1.adca86p-17, 0x1.6253ep-19, 0x1.bca56ap-22, 0x1.a02288p-25, 0x1.442bd6p-17},
-    {0x1.2ecd56p-20, 0x1.391128p-12, 0x1.b34fbap-12, 0x1.4c4fb4p-12, 0x1.feb8e6p-14, -0x1.27296p-15,
-     -0x1.ac6b7cp-14, -0x1.a1ed7ap-14, -0x1.1cad58p-14, -0x1.2b547ep-15, -0x1.edbd3ap-17,
-     -0x1.3cd5c4p-18, -0x1.378ac2p-20, -0x1.cd58a8p-23, -0x1.f9653ap-26, 0x1.7247f6p-16},
-    {0x1.1526b4p-14, 0x1.7fdd96p-15, -0x1.d61cc6p-23, -0x1.225c82p-15, -0x1.43ca12p-15,
-     -0x1.7a7742p-16, -0x1.57153ap-18, 0x1.3a4cf4p-18, 0x1.d9bcc4p-18, 0x1.6e067cp-18,
-     0x1.8e802cp-19, 0x1.4105fp-20, 0x1.7ffa92p-22, 0x1.520da4p-24, 0x1.b0ae5p-27, 0x1.284b2ep-16},
-};
-
-/// y/2 + |y| * half(|y|). Sixteen short polynomials and a table of their factors: this runs on
-/// every output of a linear, where one long polynomial, an exp or a division cost twice as much.
-template <class V>
-inline IQ_INLINE V gelu_v(V y, const float (&half)[6][16]) {
-  const V low = max(set1(-5.5f), y);  // the result is 0 there
+/// y/2 + |y| * half(|y|), where the table gives half() on steps of bound / 15; it is 1/2 from the
+/// bound on. Sixteen short polynomials and a table of their factors: this runs on every output of
+/// a layer, where one long polynomial, an exp or a division cost twice as much.
+template <int Terms, class V>
+inline IQ_INLINE V by_halves(V y, const float (&half)[Terms][16], float bound, float steps) {
+  const V low = max(set1(-bound), y);  // the result is 0 there
   const V a = abs_v(low);
-  const V x = min(set1(15.0f), mul(a, set1(0x1.5d1748p+1f)));  // 15 / 5.5, rounded up
+  const V x = min(set1(15.0f), mul(a, set1(steps)));
   // 1.5 * 2^23: the sum has no fraction, its last bits are the nearest integer of x.
   const V sum = add(x, set1(12582912.0f));
   const auto n = as_int(sum);
   const V f = sub(x, sub(sum, set1(12582912.0f)));
-  V p = fma(lookup16(half[5], n), f, lookup16(half[4], n));
-  p = fma(p, f, lookup16(half[3], n));
-  p = fma(p, f, lookup16(half[2], n));
-  p = fma(p, f, lookup16(half[1], n));
-  p = fma(p, f, lookup16(half[0], n));
+  V p = fma(lookup16(half[Terms - 1], n), f, lookup16(half[Terms - 2], n));
+  unroll<Terms - 2>([&](auto i) IQ_INLINE { p = fma(p, f, lookup16(half[Terms - 3 - i], n)); });
   return fma(a, p, mul(low, set1(0.5f)));
 }
 
 /// y/2 * (1 + erf(y / sqrt 2)).
 template <class V>
 inline IQ_INLINE V gelu_erf_v(V y) {
-  return gelu_v(y, kHalfErf);
+  return by_halves(y, kHalfErf, 5.5f, 0x1.5d1748p+1f);  // 15 / 5.5, rounded up
 }
 
 /// y/2 * (1 + tanh(sqrt(2/pi) * (y + 0.044715 y^3))).
 template <class V>
 inline IQ_INLINE V gelu_tanh_v(V y) {
-  return gelu_v(y, kHalfTanh);
+  return by_halves(y, kHalfTanh, 5.5f, 0x1.5d1748p+1f);
+}
+
+/// y * sigmoid(y).
+template <class V>
+inline IQ_INLINE V silu_v(V y) {
+  return by_halves(y, kHalfSigmoid, 18.0f, 0x1.aaaaacp-1f);  // 15 / 18, rounded up
 }
 
 /// y * clamp(y + 3, 0, 6) / 6.
-inline F32 hardswish_v(F32 y) {
-  const F32 low = max(set1(-3.0f), y);  // keeps -inf * 0 out
+template <class V>
+inline IQ_INLINE V hardswish_v(V y) {
+  const V low = max(set1(-3.0f), y);  // keeps -inf * 0 out
   return mul(low, mul(min(set1(6.0f), add(low, set1(3.0f))), set1(0x1.555556p-3f)));
 }
 
 /// clamp(y + 3, 0, 6) / 6.
-inline F32 hardsigmoid_v(F32 y) {
-  const F32 c = min(set1(6.0f), max(set1(0.0f), add(y, set1(3.0f))));
+template <class V>
+inline IQ_INLINE V hardsigmoid_v(V y) {
+  const V c = min(set1(6.0f), max(set1(0.0f), add(y, set1(3.0f))));
   return mul(c, set1(0x1.555556p-3f));
 }
 

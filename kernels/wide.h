@@ -101,6 +101,16 @@ inline IQ_INLINE F32s<N> lookup16(const float* table, const I32s<N>& index) {
   return each([table](I32 i) IQ_INLINE { return lookup16(table, i); }, index);
 }
 
+/// f of a vector, or of each of several: for an f that takes one vector only.
+template <class F, class V>
+inline IQ_INLINE auto on_each(const F& f, const V& x) {
+  if constexpr (kWidth<V> == 0) {
+    return f(x);
+  } else {
+    return each(f, x);
+  }
+}
+
 /// N vectors that follow each other in memory.
 template <int N>
 inline IQ_INLINE F32s<N> load_wide(const float* p) {
