@@ -216,17 +216,22 @@ inline RowFunction row_function(const DepthwiseBlock& b) {
   return multiply_any<Dot, Kind>;
 }
 
-/// Any epilogue of results that stand as [pixel][kDepthwiseChunk].
-inline void finish_pixels(const DepthwiseBlock& b, const float* words, int64_t pixel,
+/// Any epilogue of results that stand as [pixel][stride]; overwrites them.
+inline void finish_pixels(const DepthwiseBlock& b, float* words, int64_t stride, int64_t pixel,
                           int64_t pixels) {
   const EpiloguePlan& plan = *b.epilogue;
-  for (int64_t i = 0; i < pixels; ++i, words += kDepthwiseChunk) {
-    alignas(64) float y[kDepthwiseChunk];
-    std::memcpy(y, words, sizeof y);
-    const int64_t at = (pixel + i) * b.dst_stride + b.col;
-    void* out = plan.chain.quantize ? static_cast<void*>(static_cast<uint8_t*>(b.dst) + at)
-                                    : static_cast<void*>(static_cast<float*>(b.dst) + at);
-    finish_row(plan, y, b.channels, pixel + i, b.col, out);
+  constexpr int64_t kMost = 16;  // some vectors for each step of the chain, which stay in L1
+  for (int64_t first = 0; first < pixels; first += kMost, words += kMost * stride) {
+    const int64_t count = pixels - first < kMost ? pixels - first : kMost;
+    int64_t rows[kMost];
+    for (int64_t i = 0; i < count; ++i) rows[i] = pixel + first + i;
+    apply_chain(plan, words, count, stride, b.channels, rows, b.col);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t at = rows[i] * b.dst_stride + b.col;
+      void* out = plan.chain.quantize ? static_cast<void*>(static_cast<uint8_t*>(b.dst) + at)
+                                      : static_cast<void*>(static_cast<float*>(b.dst) + at);
+      store_row(plan, words + i * stride, b.channels, out);
+    }
   }
 }
 
@@ -252,7 +257,7 @@ inline void multiply_units(const DepthwiseBlock& b, int64_t channel) {
   row.kernel_columns = b.columns;
   row.stride = b.stride;
   row.dilation = b.dilation;
-  row.out_stride = bytes ? b.dst_stride : kDepthwiseChunk;
+  row.out_stride = bytes ? b.dst_stride : padded;
   for (int64_t x = 0; x < b.out_width; x += segment.pixels) {
     const int64_t left = b.out_width - x;
     row.pixels = left < segment.pixels ? left : segment.pixels;
@@ -273,7 +278,7 @@ inline void multiply_units(const DepthwiseBlock& b, int64_t channel) {
                         : static_cast<void*>(words + c);
         run(row);
       }
-      if (!bytes) finish_pixels(b, words, pixel, row.pixels);
+      if (!bytes) finish_pixels(b, words, padded, pixel, row.pixels);
     }
   }
 }
