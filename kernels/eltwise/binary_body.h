@@ -56,10 +56,31 @@ struct OperandX4 {
   }
 };
 
+/// Columns of a row as bytes, as many whole blocks as there are; gives the number that are done.
+/// \tparam Bounded  no result is too large for int32
+template <bool Bounded, class Op>
+inline int64_t quantize_blocks(const OperandX4& a, const OperandX4& b, int64_t cols, const Op& op,
+                               const ToBytes& to, uint8_t* dst) {
+  int64_t col = 0;
+  for (; col + kBytesX4 <= cols; col += kBytesX4) {
+    F32 x[4], y[4];
+    a(col, x);
+    b(col, y);
+    I32 t[4];
+    unroll<4>([&](auto j) IQ_INLINE { t[j] = to.template round<Bounded>(op(x[j], y[j])); });
+    store_x4<true>(dst + col, t, to);
+  }
+  return col;
+}
+
+/// The largest magnitude of an operand.
+inline float magnitude(const BinaryOperand& operand) { return 255 * operand.scale; }
+
 template <class Op>
-inline void binary_rows(const BinaryArgs& args, const Op& op) {
+inline void binary_rows(const BinaryArgs& args, float most, const Op& op) {
   const EpiloguePlan& plan = args.epilogue;
   const bool direct = plan.form == EpilogueForm::kQuantize;
+  const bool bounded = most * plan.chain.inv_scale < 1073741824.0f;
   const ToBytes to(plan);
   const int64_t bytes = plan.chain.quantize ? 1 : 4;
   for (int64_t row = 0; row < args.rows; ++row) {
@@ -70,14 +91,8 @@ inline void binary_rows(const BinaryArgs& args, const Op& op) {
     if (direct) {
       const OperandX4 left(args.a, a);
       const OperandX4 right(args.b, b);
-      for (; col + kBytesX4 <= args.cols; col += kBytesX4) {
-        F32 x[4], y[4];
-        left(col, x);
-        right(col, y);
-        I32 t[4];
-        unroll<4>([&](auto j) IQ_INLINE { t[j] = to.template round<false>(op(x[j], y[j])); });
-        store_x4<true>(dst + col, t, to);
-      }
+      col = bounded ? quantize_blocks<true>(left, right, args.cols, op, to, dst)
+                    : quantize_blocks<false>(left, right, args.cols, op, to, dst);
     }
     while (col < args.cols) {
       const int64_t left = args.cols - col;
@@ -91,13 +106,15 @@ inline void binary_rows(const BinaryArgs& args, const Op& op) {
 }
 
 inline void binary_body(const BinaryArgs& args) {
+  const float a = magnitude(args.a);
+  const float b = magnitude(args.b);
   switch (args.op) {
   case BinaryOp::kAdd:
-    return binary_rows(args, [](F32 x, F32 y) { return add(x, y); });
+    return binary_rows(args, a + b, [](F32 x, F32 y) IQ_INLINE { return add(x, y); });
   case BinaryOp::kSub:
-    return binary_rows(args, [](F32 x, F32 y) { return sub(x, y); });
+    return binary_rows(args, a + b, [](F32 x, F32 y) IQ_INLINE { return sub(x, y); });
   case BinaryOp::kMul:
-    return binary_rows(args, [](F32 x, F32 y) { return mul(x, y); });
+    return binary_rows(args, a * b, [](F32 x, F32 y) IQ_INLINE { return mul(x, y); });
   }
 }
 

@@ -70,6 +70,31 @@ def test_channels_last(vector_isa, op):
         np.testing.assert_array_equal(y, quantize_reference(reference(op, a, b), 0.05, 100))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 24, 40, 64, 144, 700, 3000])
+@pytest.mark.parametrize("pixels", [(1, 1), (1, 2), (13, 27), (30, 41)])
+def test_gate(vector_isa, channels, pixels, same_for_all_threads):
+    """One row for all pixels: rows are joined where they are short."""
+    x = u8(2, channels, *pixels, seed=1).to(memory_format=torch.channels_last)
+    gate = u8(2, channels, 1, 1, seed=2)
+    for a, b in ((x, gate), (gate, x)):
+        expected = reference("mul", a, b)
+        for epilogue, result in (
+            ("", expected),
+            ("quantize(0.05,100)", quantize_reference(expected, 0.05, 100)),
+        ):
+            packed = prepack("mul", epilogue)
+            y = same_for_all_threads(lambda a=a, b=b, p=packed: ops.binary(a, b, p, []))
+            np.testing.assert_array_equal(y, result)
+
+
+@pytest.mark.parametrize("op", list(NUMPY_OPS))
+@pytest.mark.parametrize("scale", [1e-7, 1e-9, 1e-30])
+def test_results_too_large_for_an_int(vector_isa, op, scale):
+    a, b = u8(3, 100, seed=1), u8(3, 100, seed=2)
+    y = ops.binary(a, b, prepack(op, f"quantize({scale},100)"), [])
+    np.testing.assert_array_equal(y, quantize_reference(reference(op, a, b), scale, 100))
+
+
 def test_non_contiguous(vector_isa):
     base = u8(6, 40, 30)
     for a, b in (
