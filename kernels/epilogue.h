@@ -30,6 +30,7 @@ enum class PostOpKind : uint8_t {
   kAddF32,       ///< y + other
   kMulU8,        ///< y * ((other - zero_point) * a)
   kMulF32,       ///< y * other
+  kPrelu,        ///< y < 0 ? y * other : y, other is a float
   kMaskedFill,   ///< other ? a : y, other is a byte
   kWhere,        ///< other ? y : a
 };
@@ -52,6 +53,7 @@ inline OperandType operand_type(PostOpKind kind) {
     return OperandType::kU8;
   case PostOpKind::kAddF32:
   case PostOpKind::kMulF32:
+  case PostOpKind::kPrelu:
     return OperandType::kF32;
   case PostOpKind::kMaskedFill:
   case PostOpKind::kWhere:

@@ -167,6 +167,10 @@ inline void apply_chain(const EpiloguePlan& plan, float* y, int64_t rows, int64_
       combine(op, plan.tensors[tensor++], op.kind == PostOpKind::kMulU8,
               [](F32 v, F32 other) { return mul(v, other); });
       break;
+    case PostOpKind::kPrelu:
+      combine(op, plan.tensors[tensor++], false,
+              [](F32 v, F32 other) { return leaky_relu_v(v, other); });
+      break;
     case PostOpKind::kMaskedFill:
     case PostOpKind::kWhere: {
       const bool fills = op.kind == PostOpKind::kMaskedFill;

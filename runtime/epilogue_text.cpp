@@ -44,6 +44,7 @@ constexpr Step kSteps[] = {
     {"add_f32",     PostOpKind::kAddF32,      Form::kPlain},
     {"mul_u8",      PostOpKind::kMulU8,       Form::kU8},
     {"mul_f32",     PostOpKind::kMulF32,      Form::kPlain},
+    {"prelu",       PostOpKind::kPrelu,       Form::kPlain},
     {"masked_fill", PostOpKind::kMaskedFill,  Form::kFill},
     {"where",       PostOpKind::kWhere,       Form::kFill},
 };

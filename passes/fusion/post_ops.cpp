@@ -9,6 +9,7 @@
 #include "passes/fusion/known_float.h"
 #include "passes/fusion/outline.h"
 #include "passes/ir.h"
+#include "passes/normalize/rank.h"
 
 namespace ipex_quant::passes {
 
@@ -86,6 +87,21 @@ std::optional<PostOp> leaky_relu_row(const Match& m) {
   const auto slope = m.number(1);
   if (!slope) return m.refuse("its slope is not a constant");
   return steps({call("leaky_relu", *slope)});
+}
+
+/// Slopes by channel, dimension 1 of the result.
+std::optional<PostOp> prelu_row(const Match& m) {
+  const auto slopes = constant_tensor(m.node->input(1));
+  const auto rank = rank_of(m.result);
+  if (!slopes || slopes->scalar_type() != at::kFloat)
+    return m.refuse("its slopes are not a float32 constant");
+  if (!rank || *rank < 2) return m.refuse("the number of dimensions of its input is not known");
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(*rank) - 1, 1);
+  sizes[0] = slopes->numel();
+  PostOp post_op;
+  post_op.reads = PostOp::Reads::kSlopes;
+  post_op.slopes = slopes->detach().reshape(sizes);
+  return post_op;
 }
 
 std::optional<PostOp> elu_row(const Match& m) {
@@ -241,8 +257,8 @@ struct Row {
   const char* shown;                            ///< the steps of `make`, for docs
 };
 
-// Left out: prelu (its slope per channel has no step yet); softplus, selu and others of no step
-// (they become a table behind quantize, see fuse.h); softmax and norms (not elementwise).
+// Left out: softplus, selu and others of no step (they become a table behind quantize, see fuse.h);
+// softmax and norms (not elementwise).
 // clang-format off
 constexpr Row kRows[] = {
     {"aten::relu",           "relu",        nullptr,        nullptr},
@@ -258,6 +274,7 @@ constexpr Row kRows[] = {
     {"aten::hardswish",      "hardswish",   nullptr,        nullptr},
     {"aten::hardsigmoid",    "hardsigmoid", nullptr,        nullptr},
     {"aten::leaky_relu",     nullptr,       leaky_relu_row, "leaky_relu(slope)"},
+    {"aten::prelu",          nullptr,       prelu_row,      "prelu"},
     {"aten::elu",            nullptr,       elu_row,        "elu(alpha)"},
     {"aten::mish",           "mish",        nullptr,        nullptr},
     {"aten::neg",            nullptr,       neg_row,        "mul(-1)"},
@@ -296,6 +313,10 @@ void append_steps(const PostOp& post_op, const Node* node, std::vector<std::stri
   if (post_op.reads == PostOp::Reads::kMask) {
     texts.push_back(post_op.mask_step);
     others.push_back(const_cast<Value*>(node->input(post_op.other)));
+  } else if (post_op.reads == PostOp::Reads::kSlopes) {
+    texts.push_back("prelu");
+    const torch::jit::WithInsertPoint guard(const_cast<Node*>(node));
+    others.push_back(const_cast<Graph*>(node->owningGraph())->insertConstant(post_op.slopes));
   } else if (post_op.reads != PostOp::Reads::kNothing) {
     const std::string name = post_op.reads == PostOp::Reads::kAddend ? "add" : "mul";
     Value* other = const_cast<Value*>(node->input(post_op.other));

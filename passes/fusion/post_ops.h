@@ -14,12 +14,13 @@ namespace ipex_quant::passes {
 
 /// One graph node written as epilogue steps. At most one of them reads a tensor.
 struct PostOp {
-  enum class Reads { kNothing, kAddend, kFactor, kMask };
+  enum class Reads { kNothing, kAddend, kFactor, kMask, kSlopes };
 
   std::vector<std::string> before;  ///< steps in front of the one that reads a tensor
   Reads reads = Reads::kNothing;
   std::size_t other = 0;  ///< input of the node that it reads
   std::string mask_step;  ///< the step that reads a mask
+  at::Tensor slopes;      ///< read by prelu in place of an input: broadcasts to the result
   std::vector<std::string> after;
 
   /// Number of steps.

@@ -10,7 +10,21 @@ import torch
 INTS = (-(1 << 63), -(1 << 31), -2, -1, 0, 1, 2, 3, 7, 127, 255, 256, 1 << 20, 1 << 31, 1 << 62)
 FLOATS = (0.0, -0.0, -1.0, 1e-46, 1e-40, 2.9e-39, 5e-324, 1e30, 3.5e38, 1e300, 0.5, 1.0)
 FLOATS += (float("nan"), float("inf"), -float("inf"))
-WORDS = ("relu", "gelu", "add_u8", "mul_f32", "quantize", "clamp", "elu", "(", ")", "|", ",", "-1")
+WORDS = (
+    "relu",
+    "gelu",
+    "add_u8",
+    "mul_f32",
+    "prelu",
+    "quantize",
+    "clamp",
+    "elu",
+    "(",
+    ")",
+    "|",
+    ",",
+    "-1",
+)
 WORDS += ("0", "255", "256", "1e-46", "nan", "inf", "1e39", "0.1", " ", "\0", "é", "x" * 300)
 DTYPES = (torch.float32, torch.int8, torch.uint8, torch.float64, torch.int64, torch.bool)
 

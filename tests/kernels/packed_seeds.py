@@ -46,7 +46,7 @@ def others(epilogue: str, *shape: int) -> list[torch.Tensor]:
     for step in epilogue.split("|"):
         if step.startswith(("add_u8", "mul_u8")):
             found.append(bytes_of(*shape))
-        elif step.startswith(("add_f32", "mul_f32")):
+        elif step.startswith(("add_f32", "mul_f32", "prelu")):
             found.append(torch.randn(*shape))
         elif step.startswith(("masked_fill", "where")):
             found.append(torch.rand(*shape) < 0.5)

@@ -159,6 +159,7 @@ def test_steps_that_read_tensors(isa, n):
         "mul_u8(0.03,100)": (q, y * dq),
         "add_f32": (real, y + real.numpy()),
         "mul_f32": (real, y * real.numpy()),
+        "prelu": (real, np.where(y < 0, y * real.numpy(), y)),
         "masked_fill(-3)": (real > 0, np.where(real.numpy() > 0, np.float32(-3), y)),
         "where(-inf)": (real > 0, np.where(real.numpy() > 0, y, -np.float32(np.inf))),
         "where(2)": (q // 100, np.where(q.numpy() >= 100, y, np.float32(2))),
