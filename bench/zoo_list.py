@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from examples.models import branching, dense_prediction, efficient, sequences
+from examples.models.face import IResNet
 from examples.models.mobilenet import MobileNetV2
 from examples.models.resnet import ResNet, settle
 
@@ -29,15 +30,18 @@ class Entry:
     """The numbers that the model's own trace runs on."""
 
 
-def _image_model(make: Callable[[bool], nn.Module], size: int = 224) -> Entry:
+def _image_model(
+    make: Callable[[bool], nn.Module], size: int = 224, fixed_size: bool = False
+) -> Entry:
     def settled(small: bool) -> nn.Module:
-        return settle(make(small), torch.randn(4, 3, 64, 64))
+        side = size if fixed_size and not small else 64
+        return settle(make(small), torch.randn(4, 3, side, side))
 
     def draw(small: bool, number: int) -> Inputs:
         side = 64 if small else size
         return (torch.randn(3 if number else 1, 3, side, side + 32 * (number == 2)),)
 
-    return Entry(settled, draw)
+    return Entry(settled, draw, (1,) if fixed_size else (1, 2))
 
 
 def _sequence(*features: int) -> Callable[[bool, int], Inputs]:
@@ -167,6 +171,9 @@ MODELS: dict[str, Entry] = {
         lambda small: (
             branching.ShuffleNetV2(((24, 2), (48, 2))) if small else branching.ShuffleNetV2()
         )
+    ),
+    "iresnet18": _image_model(
+        lambda small: IResNet((1, 1), 16, 64) if small else IResNet(), 112, fixed_size=True
     ),
     "unet": _image_model(
         lambda small: dense_prediction.UNet(8, 2) if small else dense_prediction.UNet()
