@@ -29,11 +29,22 @@ bool gives_tensor(const Node* node) {
   });
 }
 
-/// Finds values that are computed from sizes alone. The tracer wraps each size in a tensor
-/// (prim::NumToTensor) to see what Python computes with it.
+/// The value that a module put into the tuple that it returns, and its caller took out again.
+const Value* through_tuples(const Value* value) {
+  while (value->node()->kind() == prim::TupleUnpack) {
+    const Node* tuple = through_tuples(value->node()->input())->node();
+    if (tuple->kind() != prim::TupleConstruct) break;
+    value = tuple->input(value->offset());
+  }
+  return value;
+}
+
+/// Finds values that are computed from sizes and other numbers alone. The tracer wraps each size in
+/// a tensor (prim::NumToTensor) to see what Python computes with it.
 class ShapeArithmetic {
  public:
-  bool contains(const Value* value) {
+  bool contains(const Value* inner) {
+    const Value* value = through_tuples(inner);
     const auto known = known_.find(value);
     if (known != known_.end()) {
       return known->second;
@@ -51,18 +62,17 @@ class ShapeArithmetic {
     if (!node->kind().is_aten()) {
       return false;
     }
-    bool derived = false;
+    bool has_tensor = false;
     for (const Value* input : node->inputs()) {
       if (!is_tensor(input)) {
         continue;
       }
-      if (contains(input)) {
-        derived = true;
-      } else if (!constant_number(input)) {
+      has_tensor = true;
+      if (!contains(input) && !constant_number(input)) {
         return false;
       }
     }
-    return derived;
+    return has_tensor;
   }
 
   std::unordered_map<const Value*, bool> known_;

@@ -104,7 +104,7 @@ def _try_example(model: nn.Module, example: tuple[tuple, dict], run: Any) -> Non
         run()
     except QuantizationError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+    except _prepared.MODEL_ERRORS as error:
         shown = [_show(v) for v in example[0]] + [f"{k}={_show(v)}" for k, v in example[1].items()]
         raise ValueError(
             f"the model does not run on the example inputs ({', '.join(shown)}): "

@@ -23,6 +23,8 @@ from ipex_quant.qconfig import QConfigMapping, wants_dynamic
 Run = Callable[..., Any]
 
 _ATTRIBUTE = "_ipex_quant_calibration"
+MODEL_ERRORS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
+"""What a model raises on inputs that it cannot run on."""
 
 _fast_path_lock = threading.Lock()
 _fast_path_users = 0
@@ -120,7 +122,10 @@ class Session:
         self.opaque = sorted(p for m, p in module_paths(model).items() if jit.is_script_module(m))
         types = {path: type(m) for m, path in module_paths(model).items()}
         types[""] = type(model)
-        self.calibrator = Calibrator(mapping, lambda path: enclosing(types, path))
+        self._new_calibrator = lambda: Calibrator(mapping, lambda path: enclosing(types, path))
+        self.calibrator = self._new_calibrator()
+        self.as_traced = True
+        """Whether calls take the branches of a trace."""
         self.summary: dict[str, Any] | None = None
         self.edits: Edits | None = None
         """What a loaded summary changed and calibration has to complete."""
@@ -139,6 +144,15 @@ class Session:
 
     def discover(self, model: nn.Module) -> None:
         """Find the sites by a run on the example inputs, before the model is attached."""
+        try:
+            self._discover(model)
+        except MODEL_ERRORS:
+            # A branch for tracing may need what only a trace has: sizes that are tensors.
+            self.as_traced = False
+            self.calibrator = self._new_calibrator()
+            self._discover(model)
+
+    def _discover(self, model: nn.Module) -> None:
         with kept_buffers(model), torch.no_grad():
             args, kwargs = self.example_copy()
             self.watch(model, model, args, kwargs, observe=False)
@@ -169,11 +183,15 @@ class Session:
     ) -> Any:
         tracker = PathTracker(model)
         calibrator = self.calibrator
+        owned = {id(t) for t in (*model.parameters(), *model.buffers()) if t.dim() == 0}
 
         def callback(family: str, op: str, arguments: list, _site: str | None) -> None:
+            if computes_numbers(arguments, owned):
+                return
             event(calibrator.key(tracker.path, family), family, op, arguments)
 
-        with plain_attention(), jit.as_traced(), tracker.tracking(), _backend.recording(callback):
+        branches = jit.as_traced() if self.as_traced else contextlib.nullcontext()
+        with plain_attention(), branches, tracker.tracking(), _backend.recording(callback):
             return run(*args, **kwargs)
 
     def measure(self, model: nn.Module, run: Run, event: Callable) -> None:
@@ -213,6 +231,19 @@ class Session:
     def rules(self) -> QConfigMapping:
         """The mapping with what a loaded summary changed in it."""
         return self.mapping if self.edits is None else self.edits.rules(self.mapping)
+
+
+def computes_numbers(arguments: list, owned: set[int]) -> bool:
+    """Whether a call computes with numbers alone, in tensors: sizes, and what a model makes of them.
+
+    They are numbers in the graph too, so such a call has no site there. Parameters and buffers,
+    ``owned`` by id, are none.
+    """
+    tensors = [value for value in arguments if isinstance(value, (torch.Tensor, list))]
+    return bool(tensors) and all(
+        isinstance(value, torch.Tensor) and value.dim() == 0 and id(value) not in owned
+        for value in tensors
+    )
 
 
 @contextlib.contextmanager

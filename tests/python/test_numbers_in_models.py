@@ -1,0 +1,119 @@
+"""Models that compute with sizes: in a trace those are tensors, in a calibration run numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import ipex_quant
+
+
+class Sized(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+        return x.flatten(1, 2), (x.size(1), x.size(2))
+
+
+class WindowPadding(nn.Module):
+    """As Swin pads to whole windows, with sizes that another module returned in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sized = Sized()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, (height, width) = self.sized(x)
+        y = y.view(-1, height, width, 8)
+        y = nn.functional.pad(y, (0, 0, 0, (3 - width % 3) % 3, 0, (3 - height % 3) % 3))
+        rows = height * width
+        return (self.fc(y) * y.sigmoid()).flatten(1, 2)[:, :rows]
+
+
+class ScaledSize(nn.Module):
+    """As DeBERTa scales its scores: a tensor of a size, multiplied, and its root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale = torch.sqrt(torch.tensor(x.size(-1), dtype=torch.float) * 3)
+        two = torch.tensor(1.5) * torch.tensor(2.0)
+        return self.fc(x) * x.sigmoid() / scale * two
+
+
+class OwnNumber(nn.Module):
+    """A parameter of no dimension is none of these numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.temperature = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x) * x.sigmoid() * self.temperature.exp()
+
+
+@torch.jit.script_if_tracing
+def gated(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x * y.sigmoid()
+
+
+class ScriptedFunction(nn.Module):
+    """The function's own product has no site, the one behind it has the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return gated(self.fc(x), x) * x.sigmoid()
+
+
+class SizesMustBeTensors(nn.Module):
+    """As MobileViT: the branch for tracing does not run outside of a trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half = x.shape[1] / 2
+        n = torch.ceil(half).int() if torch.jit.is_tracing() else math.ceil(half)
+        return self.fc(x[:, :n]) * x[:, :n].sigmoid()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
+@pytest.mark.parametrize(
+    "model", [WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors]
+)
+def test_quantizes(model: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net = model().eval()
+    x = torch.randn(2, 5, 7, 8)
+    prepared = ipex_quant.prepare(net, ipex_quant.default_static_qconfig, example_inputs=x)
+    with torch.no_grad():
+        for _ in range(3):
+            prepared(torch.randn(2, 5, 7, 8))
+        prepared(x)
+        quantized = ipex_quant.jit.quantize(torch.jit.trace(prepared, x, check_trace=False))
+        expected, got = net(x), quantized(x)
+    assert (got - expected).norm() / expected.norm() < 0.02
+    rows = [row for row in ipex_quant.report(quantized) if row.op == "aten::linear"]
+    assert [row.became for row in rows] == ["int8"]
+    assert torch.jit.is_tracing() is False
+
+
+def test_an_error_of_the_model_is_reported() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.no_such_method()
+
+    with pytest.raises(ValueError, match=r"does not run on the example.*no_such_method"):
+        ipex_quant.prepare(
+            Broken().eval(), ipex_quant.default_static_qconfig, example_inputs=torch.randn(2)
+        )
