@@ -3,6 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+#include <set>
+
 #include "ipex_quant/compile.h"
 #include "passes/fusion/fusion.h"
 #include "passes/quant/fold_factors.h"
@@ -18,6 +21,33 @@ std::string text_of(const at::Tensor& bytes) {
   const at::Tensor plain = bytes.cpu().contiguous();
   return {reinterpret_cast<const char*>(plain.const_data_ptr<std::uint8_t>()),
           static_cast<std::size_t>(plain.numel())};
+}
+
+/// "fc/linear" of "fc/linear/0".
+std::string family_of(const std::string& site) { return site.substr(0, site.rfind('/')); }
+
+/// Removes the sites of calls that did not come into the trace: dead ones, such as the mean of the
+/// weights that nn.MultiheadAttention returns beside its result, and those inside of a
+/// torch.autograd.Function. Where a module has some calls of a family in the trace but not all,
+/// which of them are missing is not known: those sites stay, and do not fit. Nor does a summary fit
+/// that lacks sites of the trace; its error lists them all.
+void drop_untraced_sites(const torch::jit::Module& traced,
+                         const std::vector<std::string>& sites_of_trace,
+                         std::vector<SiteParams>& sites) {
+  std::set<std::string> known;
+  for (const SiteParams& params : sites) known.insert(params.site);
+  const bool has_all = std::all_of(sites_of_trace.begin(), sites_of_trace.end(),
+                                   [&](const std::string& site) { return known.count(site) != 0; });
+  if (!has_all) return;
+  std::set<std::string> modules = {""};
+  for (const auto& named : traced.named_modules()) modules.insert(named.name);
+  std::set<std::string> families;
+  for (const std::string& site : sites_of_trace) families.insert(family_of(site));
+  const auto is_untraced = [&](const SiteParams& params) {
+    const std::string family = family_of(params.site);
+    return families.count(family) == 0 && modules.count(family.substr(0, family.rfind('/'))) != 0;
+  };
+  sites.erase(std::remove_if(sites.begin(), sites.end(), is_untraced), sites.end());
 }
 
 }  // namespace
@@ -40,6 +70,7 @@ Compiled quantize(const torch::jit::Module& traced, Summary summary,
                   const std::vector<std::string>& preserved_attrs, Target target) {
   const Normalized normalized = normalize(traced, summary.opaque, preserved_attrs);
   follow_folded_norms(normalized.module.get_method("forward").graph(), summary.sites);
+  drop_untraced_sites(traced, normalized.sites, summary.sites);
   return compile_by_summary(normalized, summary, fusions, preserved_attrs, target);
 }
 

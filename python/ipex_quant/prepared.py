@@ -240,7 +240,7 @@ def computes_numbers(arguments: list, owned: set[int]) -> bool:
     ``owned`` by id, are none.
     """
     tensors = [value for value in arguments if isinstance(value, (torch.Tensor, list))]
-    return bool(tensors) and all(
+    return all(
         isinstance(value, torch.Tensor) and value.dim() == 0 and id(value) not in owned
         for value in tensors
     )

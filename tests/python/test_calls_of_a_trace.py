@@ -1,4 +1,5 @@
-"""Models that compute with sizes: in a trace those are tensors, in a calibration run numbers."""
+"""Models whose trace has other calls than a run has: sizes that are tensors in one of them, calls
+that the tracer drops as dead."""
 
 from __future__ import annotations
 
@@ -86,10 +87,56 @@ class SizesMustBeTensors(nn.Module):
         return self.fc(x[:, :n]) * x[:, :n].sigmoid()
 
 
+class Attention(nn.Module):
+    """The weights that nn.MultiheadAttention averages are not used: the trace has no mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x).flatten(1, 2)
+        return self.attention(y, y, y)[0]
+
+
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        return x * x.sigmoid()
+
+
+class OwnFunction(nn.Module):
+    """An autograd function is one operator of the trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Swish.apply(self.fc(x)).exp()
+
+
+class DeadCall(nn.Module):
+    """Which of two products is dead cannot be told: they are counted in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _ = x * x.sigmoid()
+        return self.fc(x) * x.tanh()
+
+
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
 @pytest.mark.parametrize(
-    "model", [WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors]
+    "model",
+    [
+        *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
+        *(Attention, OwnFunction),
+    ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:
     torch.manual_seed(0)
@@ -104,8 +151,18 @@ def test_quantizes(model: type[nn.Module]) -> None:
         expected, got = net(x), quantized(x)
     assert (got - expected).norm() / expected.norm() < 0.02
     rows = [row for row in ipex_quant.report(quantized) if row.op == "aten::linear"]
-    assert [row.became for row in rows] == ["int8"]
+    assert {row.became for row in rows} == {"int8"}
     assert torch.jit.is_tracing() is False
+
+
+def test_calls_that_are_dead_in_a_trace_but_not_alone_are_an_error() -> None:
+    prepared = ipex_quant.prepare(
+        DeadCall().eval(), ipex_quant.default_static_qconfig, example_inputs=torch.randn(2, 5, 7, 8)
+    )
+    prepared(torch.randn(2, 5, 7, 8))
+    traced = torch.jit.trace(prepared, torch.randn(2, 5, 7, 8), check_trace=False)
+    with pytest.raises(ipex_quant.QuantizationError, match="only in the calibration: '/mul/1'"):
+        ipex_quant.jit.quantize(traced)
 
 
 def test_an_error_of_the_model_is_reported() -> None:
