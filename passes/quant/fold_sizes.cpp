@@ -16,25 +16,34 @@ namespace {
 
 bool is_number(const Value* value) { return value->type()->isSubtypeOf(*c10::NumberType::get()); }
 
-/// The number that the node always gives, or nothing.
+/// A number, or a known one in a tensor: a trace computes with sizes in tensors.
+bool holds_number(const Value* value) {
+  return is_number(value) || constant_number(value).has_value();
+}
+
+/// The number that the node always gives, perhaps in a tensor, or nothing.
 std::optional<c10::IValue> value_of(Node* node, Shapes& shapes) {
-  if (node->outputs().size() != 1 || !is_number(node->output())) return std::nullopt;
+  if (node->outputs().size() != 1) return std::nullopt;
   if (is_op(node, {"aten::size"})) {
     const auto size = number_of(shapes.int_text(node->output()));
     return size ? std::optional<c10::IValue>(*size) : std::nullopt;
   }
   if (node->kind() == c10::prim::Constant) return std::nullopt;
   const auto inputs = node->inputs();
-  if (!std::all_of(inputs.begin(), inputs.end(), is_number)) return std::nullopt;
+  if (inputs.empty() || !std::all_of(inputs.begin(), inputs.end(), holds_number))
+    return std::nullopt;
   const auto results = torch::jit::runNodeIfInputsAreConstant(node);
-  return results ? std::optional<c10::IValue>(results->front()) : std::nullopt;
+  if (!results) return std::nullopt;
+  const c10::IValue& result = results->front();
+  const bool is_scalar = result.isScalar() || (result.isTensor() && result.toTensor().dim() == 0);
+  return is_scalar ? std::optional<c10::IValue>(result) : std::nullopt;
 }
 
 }  // namespace
 
 bool fold_sizes(const std::shared_ptr<Graph>& graph) {
   bool changed = false;
-  Shapes shapes;  // stays true: no node that makes a tensor is changed
+  Shapes shapes;  // stays true: only numbers are changed
   for (Node* node : all_nodes(graph)) {
     const auto number = value_of(node, shapes);
     if (!number) continue;

@@ -53,6 +53,25 @@ def test_size_and_arithmetic_are_folded() -> None:
     )
 
 
+def test_arithmetic_in_tensors_is_folded() -> None:
+    """As a trace writes `x.shape[-1] // 3`, on whose result other sizes depend."""
+    sizes = """  %width : int = aten::size(%l, %rest)
+  %wt : Tensor = prim::NumToTensor(%width)
+  %st : Tensor = aten::floor_divide(%wt, %three)
+  %size : int = aten::Int(%st)
+  %s : int[]"""
+    check(
+        BEFORE.replace("  %s : int[]", sizes),
+        """graph(%0):
+  %1 = aten::linear(%0, <24x4>, None)
+  %2 = aten::reshape(%1, [-1, 3, 8])
+  %3 = aten::unbind(%2, 1)
+  %4, %5, %6 = prim::ListUnpack(%3)
+  %7 = aten::mul(%6, 0.353553)
+  return (%7)""",
+    )
+
+
 @pytest.mark.parametrize(
     ("written", "instead"),
     [
