@@ -26,6 +26,7 @@
 #include "passes/normalize/canonicalize_conv.h"
 #include "passes/normalize/canonicalize_linear.h"
 #include "passes/normalize/decompose.h"
+#include "passes/normalize/expand_einsum.h"
 #include "passes/normalize/expand_glu.h"
 #include "passes/normalize/expand_transformer.h"
 #include "passes/normalize/fold_batch_norm.h"
@@ -68,6 +69,7 @@ const std::vector<Pass> kPipeline = {
     {"canonicalize-conv",        plain<canonicalize_conv>,          kFrozen,                    kNone},
     {"canonicalize-linear",      plain<canonicalize_linear>,        kFrozen,                    kCanonical},
     {"decompose",                plain<decompose>,                  kFrozen,                    kDecomposed},
+    {"expand-einsum",            plain<expand_einsum>,              kFrozen,                    kNone},
     {"expand-glu",               plain<expand_glu>,                 kFrozen,                    kNone},
     {"remove-casts",             plain<remove_casts>,               kCanonical,                 kNone},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},

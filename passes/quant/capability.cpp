@@ -275,6 +275,7 @@ std::vector<Operand> activations_of(Node* node) {
   case Kernel::kMatmul:
     if (role_of(node) == "qk") return {{node, 0, {"query"}}, {node, 1, {"key"}}};
     if (role_of(node) == "pv") return {{node, 0, {"probabilities"}}, {node, 1, {"value"}}};
+    if (role_of(node) == "einsum") return {{node, 0, {"tensors.0"}}, {node, 1, {"tensors.1"}}};
     return {{node, 0, {"a", "input"}}, {node, 1, {"b", "weight"}}};
   case Kernel::kBinary:
     if (role_of(node) == "gated") return {{node, 0, {"input"}}, {node, 1, {"probabilities"}}};

@@ -68,6 +68,11 @@ std::optional<RecordedCall> MarkedCalls::restore(const std::string& mark, const 
     call.name = "aten::scaled_dot_product_attention";
     call.arguments = {found->second.first, found->second.second, arguments.at(1), arguments.at(0)};
     query_key_.erase(found);
+  } else if (role == "einsum") {
+    const std::vector<at::Tensor> operands = {arguments.at(0).toTensor(),
+                                              arguments.at(1).toTensor()};
+    call.name = "aten::einsum";
+    call.arguments = {"...mk,...kn->...mn", operands, c10::IValue()};
   } else if (family == "glu") {
     call.name = "aten::glu";  // both halves of its input are seen, one after the other
     call.arguments.resize(1);

@@ -34,6 +34,7 @@ const std::vector<OpRow> kTable = {
     {"linear", {"aten::linear"}, {{"input", 0, kActivation, -1, -1}, {"weight", 1, kWeight, 0, 0}}},
     {"addmm", {"aten::addmm"}, {{"input", 1, kActivation, -1, -1}, {"weight", 2, kWeight, 1, 1}}},
     {"matmul", {"aten::matmul", "aten::mm", "aten::bmm"}, kAB},
+    {"einsum", {"aten::einsum"}, {{"tensors", 1, kTensorList, -1, -1}}},
     {"baddbmm", {"aten::baddbmm"}, {{"a", 1, kActivation, -1, -1}, {"b", 2, kActivation, -1, -1}}},
     {"sdpa", {"aten::scaled_dot_product_attention"},
              {{"query", 0, kActivation, -1, -1}, {"key", 1, kActivation, -1, -1}, {"value", 2, kActivation, -1, -1}}},

@@ -13,7 +13,7 @@ from ipex_quant import observers
 #: Families whose kernels decide what becomes int8; the others follow them.
 ANCHORS = frozenset(
     (
-        *("conv", "linear", "addmm", "matmul", "baddbmm", "sdpa"),
+        *("conv", "linear", "addmm", "matmul", "baddbmm", "einsum", "sdpa"),
         *("lstm", "gru", "lstm_packed", "gru_packed", "embedding", "embedding_bag"),
     )
 )

@@ -66,7 +66,7 @@ class Plan:
         except ValueError as error:
             raise QuantizationError(f"site {self.site.key!r}, operand {name!r}: {error}") from error
         others = _other_ranges(
-            operand.observer, self.site.family == "matmul" or name == ops.PROBABILITIES
+            operand.observer, self.site.family in ("matmul", "einsum") or name == ops.PROBABILITIES
         )
         self.others[name] = {f"{name} {kind}": qparams for kind, qparams in others.items()}
 
