@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from examples.models import branching, dense_prediction, efficient, sequences
+from examples.models.diffusion import DiffusionUNet
 from examples.models.face import IResNet
 from examples.models.mobilenet import MobileNetV2
 from examples.models.resnet import ResNet, settle
@@ -76,6 +77,11 @@ def _translation(small: bool, number: int) -> Inputs:
     return torch.randint(0, 500, (n, tokens)), torch.randint(0, 500, (n, 15)), padding
 
 
+def _latents(small: bool, number: int) -> Inputs:
+    n, side = 3 if number else 1, (8 if small else 32) + 4 * (number == 2)
+    return (torch.randn(n, 4, side, side), torch.randn(n, 16 if small else 256))
+
+
 def _text(vocabulary: int) -> Callable[[bool, int], Inputs]:
     """Ids and a mask with padding at the end of the last row."""
 
@@ -95,8 +101,18 @@ def _pixels(small: bool, number: int) -> Inputs:
     return {"pixel_values": torch.randn(3 if number else 1, 3, side, side)}
 
 
+def _speech(small: bool, number: int) -> Inputs:
+    samples = (4000 if small else 16000) + 1600 * (number == 2)
+    return {"input_values": torch.randn(3 if number else 1, samples)}
+
+
 def _transformer(
-    family: str, attention: str, small: dict[str, Any], model: str = "Model", **both: Any
+    family: str,
+    attention: str,
+    small: dict[str, Any],
+    model: str = "Model",
+    return_dict: bool = False,
+    **both: Any,
 ) -> Callable[[bool], nn.Module]:
     """A model of the `transformers` package from its configuration, with random weights."""
 
@@ -105,7 +121,7 @@ def _transformer(
 
         options = {**both, **(small if is_small else {}), "attn_implementation": attention}
         config = getattr(transformers, f"{family}Config")(**options)
-        config.return_dict = False
+        config.return_dict = return_dict
         return getattr(transformers, f"{family}{model}")(config).eval()
 
     return make
@@ -145,9 +161,27 @@ def _transformers() -> dict[str, Entry]:
                 _transformer("Albert", kind, _ALBERT, **_ALBERT_BASE), _text(30000)
             ),
         }
-    return entries
+    return entries | {
+        "swin": Entry(_transformer("Swin", "sdpa", _SWIN, return_dict=True), _pixels, (1,)),
+        "deberta": Entry(_transformer("DebertaV2", "eager", _BERT, **_DEBERTA), _text(128100)),
+        "wav2vec2": Entry(
+            _transformer("Wav2Vec2", "sdpa", _WAV2VEC2, apply_spec_augment=False), _speech
+        ),
+    }
 
 
+_SWIN = {
+    **{"image_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 16},
+    **{"depths": [2, 2], "num_heads": [2, 2]},
+}
+_DEBERTA = {
+    **{"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "num_hidden_layers": 12},
+    **{"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+_WAV2VEC2 = {k: v for k, v in _BERT.items() if k != "vocab_size"} | {
+    **{"conv_dim": [32] * 3, "conv_stride": [5, 4, 4], "conv_kernel": [10, 8, 4]},
+    **{"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4},
+}
 _ALBERT_BASE = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 
 
@@ -192,6 +226,9 @@ MODELS: dict[str, Entry] = {
             dense_prediction.SuperResolution(16, 1) if small else dense_prediction.SuperResolution()
         ),
         96,
+    ),
+    "diffusion_unet": Entry(
+        lambda small: (DiffusionUNet(32, 16, 8) if small else DiffusionUNet()).eval(), _latents
     ),
     "tcn": Entry(lambda small: sequences.TCN(width=32 if small else 128).eval(), _sequence(16, 0)),
     "gated_conv": Entry(

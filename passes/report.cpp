@@ -161,7 +161,7 @@ bool touches_int8(const Node* node, const Int8Values& int8) {
 
 Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
-  if (is_op(node, {"ipex_quant::softmax", "ipex_quant::layer_norm",
+  if (is_op(node, {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::group_norm",
                    "ipex_quant::layer_norm_quantize", "ipex_quant::rms_norm_quantize"})) {
     entry.became = Became::kFloat;
     entry.kernel = node->kind().toQualString();

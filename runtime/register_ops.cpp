@@ -132,6 +132,8 @@ void define_norm(torch::Library& m) {
         " int zero_point) -> (Tensor y, Tensor q)");
   m.def("layer_norm_quantize(Tensor x, Tensor weight, Tensor bias, float eps, Tensor? factor,"
         " float scale, int zero_point) -> Tensor");
+  m.def("group_norm(Tensor x, int groups, Tensor? weight, Tensor? bias, float eps, str epilogue)"
+        " -> Tensor");
   m.def("rms_norm_quantize(Tensor x, Tensor weight, float eps, float scale, int zero_point)"
         " -> Tensor");
 }

@@ -2,26 +2,12 @@
 #include "kernels/norm/norm.h"
 
 #include <algorithm>
-#include <type_traits>
+
+#include "kernels/norm/select.h"
 
 namespace ipex_quant::kernels {
 
-#define IQ_NORM(op, function, needs) void function(const op##Args& args);
-#include "kernels/norm/table.inc"
-#undef IQ_NORM
-
 namespace {
-
-template <class Args>
-auto select_norm(Features features) -> void (*)(const Args&) {
-#define IQ_NORM(op, function, needs)                                                               \
-  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
-    if (covers(features, needs)) return function;                                                  \
-  }
-#include "kernels/norm/table.inc"
-#undef IQ_NORM
-  return nullptr;  // not reached: the last row of each op needs nothing
-}
 
 /// Rows that are worth waking a thread for.
 int64_t grain(int64_t cols) { return std::max<int64_t>(8192 / std::max<int64_t>(cols, 1), 1); }

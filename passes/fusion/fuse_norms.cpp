@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "passes/fusion/known_float.h"
+#include "passes/fusion/post_ops.h"
 #include "passes/ir.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/shapes.h"
@@ -15,6 +16,9 @@ namespace ipex_quant::passes {
 namespace {
 
 using torch::jit::WithInsertPoint;
+
+/// Steps behind a group norm that its epilogue takes.
+constexpr std::size_t kLongestTail = 8;
 
 bool is_quantize(const Node* node) {
   return is_op(node, {"ipex_quant::quantize"}) && constant_of(node->input(1)) &&
@@ -146,14 +150,75 @@ bool fuse_rms_norm(Graph& graph, Node* node) {
   return true;
 }
 
+/// What stands behind a group norm: functions of one number, then a quantize.
+struct Tail {
+  std::vector<Node*> nodes;  ///< the last one is the quantize
+  std::vector<std::string> steps;
+};
+
+std::optional<Tail> tail_of(Value* value) {
+  Tail tail;
+  Shapes shapes;
+  while (true) {
+    const auto uses = data_uses(value);
+    if (uses.size() != 1 || uses[0].user->owningBlock() != value->node()->owningBlock())
+      return std::nullopt;
+    Node* node = uses[0].user;
+    tail.nodes.push_back(node);
+    if (is_quantize(node)) {
+      tail.steps.push_back(quantize_step(constant_number(node->input(1)).value(),
+                                         constant_int(node->input(2)).value()));
+      return tail;
+    }
+    std::string refusal;
+    const auto step = post_op_of(node, value, shapes, &refusal);
+    std::vector<Value*> others;
+    if (!step || step->reads != PostOp::Reads::kNothing) return std::nullopt;
+    append_steps(*step, node, tail.steps, others);
+    value = node->output();
+  }
+}
+
+/// group_norm(input, num_groups, weight, bias, eps, cudnn_enabled), or
+/// instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps,
+/// cudnn_enabled) of its own statistics: a group norm of one channel per group.
+bool fuse_group_norm(Graph& graph, Node* node) {
+  const bool instance = is_op(node, {"aten::instance_norm"});
+  if (instance && !constant_bool(node->input(5)).value_or(false)) return false;
+  const auto groups = instance ? std::optional<std::int64_t>(-1) : constant_int(node->input(1));
+  const auto eps = constant_number(node->input(instance ? 7 : 4));
+  if (!groups || !eps) return false;
+  const std::size_t weight = instance ? 1 : 2;
+  for (const std::size_t i : {weight, weight + 1}) {
+    const auto tensor = constant_tensor(node->input(i));
+    if (!is_none(node->input(i)) && !(tensor && tensor->scalar_type() == at::kFloat)) return false;
+  }
+  const auto tail = tail_of(node->output());
+  // A long chain would not fit into an epilogue.
+  if (!tail || tail->steps.size() > kLongestTail) return false;
+  const WithInsertPoint guard(node);
+  const std::string epilogue = epilogue_text(tail->steps);
+  Value* q = insert_call(graph, "ipex_quant::group_norm",
+                         {node->input(0), insert_constant(graph, *groups), node->input(weight),
+                          node->input(weight + 1), insert_constant(graph, *eps),
+                          insert_constant(graph, epilogue)});
+  q->node()->s_(c10::Symbol::attr("iq_epilogue"), epilogue);
+  std::vector<Node*> joined = {node};
+  joined.insert(joined.end(), tail->nodes.begin(), tail->nodes.end() - 1);
+  inherit(q->node(), joined);
+  for (auto it = tail->nodes.rbegin(); it != tail->nodes.rend(); ++it) replace_node(*it, q);
+  replace_node(node, q);  // reads of its shape, as those of the others
+  return true;
+}
+
 }  // namespace
 
 bool fuse_norms(const std::shared_ptr<Graph>& graph) {
   const auto written = written_values(graph);
   std::vector<Node*> norms;  // before any quantize goes
   for (Node* node : all_nodes(graph)) {
-    const bool norm =
-        is_op(node, {"aten::softmax", "aten::_safe_softmax", "aten::layer_norm", "aten::rms_norm"});
+    const bool norm = is_op(node, {"aten::softmax", "aten::_safe_softmax", "aten::layer_norm",
+                                   "aten::rms_norm", "aten::group_norm", "aten::instance_norm"});
     if (norm && written.count(node->output()) == 0) norms.push_back(node);
   }
   bool changed = false;
@@ -162,6 +227,8 @@ bool fuse_norms(const std::shared_ptr<Graph>& graph) {
       changed |= fuse_layer_norm(*graph, node);
     } else if (is_op(node, {"aten::rms_norm"})) {
       changed |= fuse_rms_norm(*graph, node);
+    } else if (is_op(node, {"aten::group_norm", "aten::instance_norm"})) {
+      changed |= fuse_group_norm(*graph, node);
     } else {
       changed |= fuse_softmax(*graph, node);
     }

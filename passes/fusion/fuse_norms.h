@@ -1,5 +1,5 @@
 /// \file
-/// Joins softmax, layer_norm and rms_norm with the quantize behind them.
+/// Joins softmax and norms with the quantize behind them.
 #pragma once
 
 #include "passes/pass.h"
@@ -17,6 +17,8 @@ namespace ipex_quant::passes {
 /// Where nothing but the quantize reads %y it becomes layer_norm_quantize, which gives %q alone. A
 /// product with a constant per channel in front of the quantize becomes its `factor`. A
 /// softmax becomes ipex_quant::softmax, only where nothing else reads its result; so does rms_norm.
+/// group_norm and instance_norm take functions of one number (silu) between them and the quantize,
+/// too, and become ipex_quant::group_norm with an epilogue.
 /// The arithmetic is float32 (docs/numerics.md), that of torch but for rounding.
 /// Needs kFused. Gives nothing new. Visits nested blocks.
 /// Tests: tests/passes/test_fuse_norms.py

@@ -39,6 +39,13 @@ const Value* through_tuples(const Value* value) {
   return value;
 }
 
+/// A number, or integers in a tensor, that the graph holds.
+bool is_known_number(const Value* value) {
+  const auto tensor = constant_tensor(value);
+  return constant_number(value).has_value() ||
+         (tensor && at::isIntegralType(tensor->scalar_type(), /*includeBool=*/true));
+}
+
 /// Finds values that are computed from sizes and other numbers alone. The tracer wraps each size in
 /// a tensor (prim::NumToTensor) to see what Python computes with it.
 class ShapeArithmetic {
@@ -68,7 +75,7 @@ class ShapeArithmetic {
         continue;
       }
       has_tensor = true;
-      if (!contains(input) && !constant_number(input)) {
+      if (!contains(input) && !is_known_number(input)) {
         return false;
       }
     }

@@ -159,3 +159,60 @@ graph(%0):
 def test_rms_norm_that_is_read_in_float_stays() -> None:
     both = "  %r : Tensor = aten::add(%y, %q, %one)"
     check(graph(RMS, QUANTIZE, both, results="%r"), None)
+
+
+GROUP_NORM = "  %y : Tensor = aten::group_norm(%x, %two, %w, %b, %eps, %true)"
+INSTANCE_NORM = """  %y : Tensor = aten::instance_norm(%x, %none, %none, %none, %none, {}, %eps, \
+%eps, %true)"""
+TWO = "  %two : int = prim::Constant[value=2]()"
+SILU = "  %u : Tensor = aten::silu(%y)"
+QUANTIZE_SILU = "  %q : Tensor = ipex_quant::quantize(%u, %s, %z)"
+
+
+def check_groups(after: str, *lines: str, results: str = "%q", tolerance: float = 1.0) -> None:
+    before = graph(TWO, *lines, results=results)
+    Golden("fuse-norms").check(
+        before, after, constants=TENSORS, inputs=[torch.randn(3, 8, 6, 5)], tolerance=tolerance
+    )
+
+
+@pytest.mark.parametrize(
+    ("norm", "arguments"),
+    [(GROUP_NORM, "2, <8>, <8>"), (INSTANCE_NORM.format("%true"), "-1, None, None")],
+)
+def test_group_norm(norm: str, arguments: str) -> None:
+    after = """graph(%0):
+  %1 = ipex_quant::group_norm(%0, {}, 1e-05, '{}quantize(0.0500000007,120)')
+  return (%1)"""
+    check_groups(after.format(arguments, ""), norm, QUANTIZE)
+    check_groups(after.format(arguments, "silu|"), norm, SILU, QUANTIZE_SILU)
+
+
+def test_shape_of_what_group_norm_takes_in() -> None:
+    """Reads of a shape stand in front of the quantize."""
+    size = "  %n : int = aten::size(%u, %one)"
+    again = "  %r : Tensor = aten::view(%q, %l)"
+    rows = "  %l : int[] = prim::ListConstruct(%n, %minus1)"
+    check_groups(
+        """graph(%0):
+  %1 = ipex_quant::group_norm(%0, 2, <8>, <8>, 1e-05, 'silu|quantize(0.0500000007,120)')
+  %2 = aten::size(%1, 1)
+  %3 = aten::reshape(%1, [%2, -1])
+  return (%3)""",
+        *(GROUP_NORM, SILU, size, QUANTIZE_SILU, rows, again.replace("view", "reshape")),
+        results="%r",
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (GROUP_NORM, SILU, "  %q : Tensor = aten::add(%u, %y, %one)"),  # read twice
+        (GROUP_NORM, "  %u : Tensor = aten::softmax(%y, %one, %none)", QUANTIZE_SILU),
+        (INSTANCE_NORM.format("%false"), QUANTIZE),  # of running statistics
+    ],
+)
+def test_group_norm_that_stays(lines: tuple[str, ...]) -> None:
+    false = "  %false : bool = prim::Constant[value=0]()"
+    before = graph(TWO, false, *lines)
+    Golden("fuse-norms").check(before, None, constants=TENSORS)

@@ -33,6 +33,19 @@ class WindowPadding(nn.Module):
         return (self.fc(y) * y.sigmoid()).flatten(1, 2)[:, :rows]
 
 
+class WindowSize(nn.Module):
+    """As Swin takes the smaller side for its window, in a tensor of two known sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        window = torch.min(torch.tensor((x.size(1), 3)))
+        rows = int(window - 7 % window)
+        return self.fc(x[:, :rows]) * x[:, :rows].sigmoid()
+
+
 class ScaledSize(nn.Module):
     """As DeBERTa scales its scores: a tensor of a size, multiplied, and its root."""
 
@@ -135,7 +148,7 @@ class DeadCall(nn.Module):
     "model",
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
-        *(Attention, OwnFunction),
+        *(WindowSize, Attention, OwnFunction),
     ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:

@@ -23,6 +23,7 @@ pytestmark = [
 
 FAMILIES = ("bert", "distilbert", "vit", "gpt2", "t5", "albert")
 TRANSFORMERS = [f"{family}_{kind}" for family in FAMILIES for kind in ("eager", "sdpa")]
+OTHERS = ["swin", "deberta", "wav2vec2"]
 TEXT = [name for name in TRANSFORMERS if not name.startswith("vit")]
 #: Operators with weights or of two activations: what int8 is for.
 HEAVY = {
@@ -33,7 +34,7 @@ HEAVY = {
 
 
 def model_and_data(name: str) -> tuple[torch.nn.Module, list[Inputs]]:
-    if name in TRANSFORMERS and importlib.util.find_spec("transformers") is None:
+    if name in (*TRANSFORMERS, *OTHERS) and importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed")
     torch.manual_seed(0)
     entry = MODELS[name]
@@ -51,7 +52,9 @@ def check(name: str, model: torch.nn.Module, quantized: torch.jit.ScriptModule) 
     rows = ipex_quant.report(quantized)
     assert not [row for row in rows if row.became == "float" and not row.reason]
     # The first step of a cell has a state of zeros, which has no range.
-    left = [r for r in rows if r.op in HEAVY and r.became != "int8" and "zero" not in r.reason]
+    # DeBERTa projects its table of positions, a constant, which is folded.
+    done = ("int8", "removed")
+    left = [r for r in rows if r.op in HEAVY and r.became not in done and "zero" not in r.reason]
     assert not left
 
 

@@ -50,6 +50,8 @@ NORMS = """\
 
 * softmax over the last dimension, and quantize: `ipex_quant::softmax`
 * rms_norm, written out too, whose result is only quantized: `ipex_quant::rms_norm_quantize`
+* group_norm or instance_norm, functions of one number (silu, gelu, relu), and quantize:
+  `ipex_quant::group_norm`
 * layer_norm and quantize: `ipex_quant::layer_norm_quantize`, or `ipex_quant::layer_norm` where
   the float result is read, too; a product with a constant per channel between them joins
 * several linears of one input whose results are quantized (query, key and value): one product and
