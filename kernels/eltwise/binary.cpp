@@ -32,7 +32,7 @@ BinaryArgs part_of(const BinaryArgs& all, int64_t row, int64_t rows, int64_t col
 
 /// Splits the rows, and long rows, over the threads.
 void split(const BinaryArgs& args, void (*kernel)(const BinaryArgs&), const Parallel& parallel) {
-  if (args.rows <= 0 || args.cols <= 0) return;
+  if (args.rows == 0) return;
   const int64_t cols = std::min(args.cols, kGrain);
   const int64_t rows = std::min(args.rows, std::max<int64_t>(kGrain / cols, 1));
   const int64_t col_parts = (args.cols + cols - 1) / cols;
@@ -70,6 +70,7 @@ bool reads_tensors(const Epilogue& chain) {
 }  // namespace
 
 void binary(const BinaryArgs& args, Features features, const Parallel& parallel) {
+  if (args.rows <= 0 || args.cols <= 0) return;
   const auto kernel = select_eltwise<BinaryArgs>(features);
   const bool a_is_gate = is_gated(args, args.a, args.b);
   const int64_t copies = std::min(rows_of_long_row(args.cols), args.rows);
