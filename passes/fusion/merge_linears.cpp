@@ -2,6 +2,7 @@
 #include "passes/fusion/merge_linears.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/jit/passes/common_subexpression_elimination.h>
 
 #include <cstdio>
 #include <map>
@@ -126,6 +127,8 @@ bool reads_tensors(const Node* run) {
 }  // namespace
 
 bool merge_linears(const std::shared_ptr<Graph>& graph) {
+  // Each reader of moved data (windows, heads) may have a movement of its own.
+  torch::jit::EliminateCommonSubexpression(graph);
   std::map<Key, std::vector<Linear>> groups;
   std::vector<Key> order;
   for (Node* node : all_nodes(graph)) {

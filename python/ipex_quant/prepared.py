@@ -234,7 +234,7 @@ class Session:
 
 
 def computes_numbers(arguments: list, owned: set[int]) -> bool:
-    """Whether a call computes with numbers alone, in tensors: sizes, and what a model makes of them.
+    """Whether a call computes with numbers alone, in tensors: sizes and what is made of them.
 
     They are numbers in the graph too, so such a call has no site there. Parameters and buffers,
     ``owned`` by id, are none.

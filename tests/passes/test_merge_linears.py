@@ -71,6 +71,17 @@ def test_two_linears_of_one_input_become_one() -> None:
         assert difference.float().mean() < 0.01
 
 
+def test_inputs_that_are_moved_alike_are_one() -> None:
+    before = graph(reads="%x2").replace("linear(%x, %p1", "linear(%x1, %p1")
+    moves = "".join(f"  %x{i} : Tensor = aten::flip(%x, %axes)\n" for i in (1, 2))
+    axes = "  %axes : int[] = prim::Constant[value=[0]]()\n"
+    before = before.replace("  %y1 :", axes + moves + "  %y1 :")
+    parsed = _C.parse_ir(before, constants())
+    assert _C.run_pass("merge-linears", parsed)
+    kinds = [node.kind() for node in parsed.nodes()]
+    assert kinds.count("aten::flip") == kinds.count("ipex_quant::linear") == 1
+
+
 @pytest.mark.parametrize(
     "before",
     [
