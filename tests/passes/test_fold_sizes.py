@@ -27,6 +27,13 @@ BEFORE = """graph(%input : Tensor):
   %y : Tensor = aten::mul(%c, %f)
   return (%y)
 """
+FOLDED = """graph(%0):
+  %1 = aten::linear(%0, <24x4>, None)
+  %2 = aten::reshape(%1, [-1, 3, 8])
+  %3 = aten::unbind(%2, 1)
+  %4, %5, %6 = prim::ListUnpack(%3)
+  %7 = aten::mul(%6, 0.353553)
+  return (%7)"""
 
 
 def text(size: int) -> str:
@@ -43,13 +50,7 @@ def check(before: str, after: str | None) -> None:
 def test_size_and_arithmetic_are_folded() -> None:
     check(
         text(8),
-        """graph(%0):
-  %1 = aten::linear(%0, <24x4>, None)
-  %2 = aten::reshape(%1, [-1, 3, 8])
-  %3 = aten::unbind(%2, 1)
-  %4, %5, %6 = prim::ListUnpack(%3)
-  %7 = aten::mul(%6, 0.353553)
-  return (%7)""",
+        FOLDED,
     )
 
 
@@ -62,13 +63,7 @@ def test_arithmetic_in_tensors_is_folded() -> None:
   %s : int[]"""
     check(
         BEFORE.replace("  %s : int[]", sizes),
-        """graph(%0):
-  %1 = aten::linear(%0, <24x4>, None)
-  %2 = aten::reshape(%1, [-1, 3, 8])
-  %3 = aten::unbind(%2, 1)
-  %4, %5, %6 = prim::ListUnpack(%3)
-  %7 = aten::mul(%6, 0.353553)
-  return (%7)""",
+        FOLDED,
     )
 
 

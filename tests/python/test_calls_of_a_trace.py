@@ -12,18 +12,25 @@ from torch import nn
 import ipex_quant
 
 
+class Linear(nn.Module):
+    """What the models here have to quantize."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+
 class Sized(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         return x.flatten(1, 2), (x.size(1), x.size(2))
 
 
-class WindowPadding(nn.Module):
+class WindowPadding(Linear):
     """As Swin pads to whole windows, with sizes that another module returned in a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sized = Sized()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y, (height, width) = self.sized(x)
@@ -33,12 +40,8 @@ class WindowPadding(nn.Module):
         return (self.fc(y) * y.sigmoid()).flatten(1, 2)[:, :rows]
 
 
-class WindowSize(nn.Module):
+class WindowSize(Linear):
     """As Swin takes the smaller side for its window, in a tensor of two known sizes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         window = torch.min(torch.tensor((x.size(1), 3)))
@@ -46,12 +49,8 @@ class WindowSize(nn.Module):
         return self.fc(x[:, :rows]) * x[:, :rows].sigmoid()
 
 
-class ScaledSize(nn.Module):
+class ScaledSize(Linear):
     """As DeBERTa scales its scores: a tensor of a size, multiplied, and its root."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scale = torch.sqrt(torch.tensor(x.size(-1), dtype=torch.float) * 3)
@@ -59,12 +58,11 @@ class ScaledSize(nn.Module):
         return self.fc(x) * x.sigmoid() / scale * two
 
 
-class OwnNumber(nn.Module):
+class OwnNumber(Linear):
     """A parameter of no dimension is none of these numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(8, 8)
         self.temperature = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -76,23 +74,15 @@ def gated(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return x * y.sigmoid()
 
 
-class ScriptedFunction(nn.Module):
+class ScriptedFunction(Linear):
     """The function's own product has no site, the one behind it has the first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return gated(self.fc(x), x) * x.sigmoid()
 
 
-class SizesMustBeTensors(nn.Module):
+class SizesMustBeTensors(Linear):
     """As MobileViT: the branch for tracing does not run outside of a trace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         half = x.shape[1] / 2
@@ -100,12 +90,11 @@ class SizesMustBeTensors(nn.Module):
         return self.fc(x[:, :n]) * x[:, :n].sigmoid()
 
 
-class Attention(nn.Module):
+class Attention(Linear):
     """The weights that nn.MultiheadAttention averages are not used: the trace has no mean."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(8, 8)
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -119,23 +108,15 @@ class Swish(torch.autograd.Function):
         return x * x.sigmoid()
 
 
-class OwnFunction(nn.Module):
+class OwnFunction(Linear):
     """An autograd function is one operator of the trace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return Swish.apply(self.fc(x)).exp()
 
 
-class DeadCall(nn.Module):
+class DeadCall(Linear):
     """Which of two products is dead cannot be told: they are counted in one module."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         _ = x * x.sigmoid()
