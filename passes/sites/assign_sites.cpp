@@ -39,11 +39,13 @@ const Value* through_tuples(const Value* value) {
   return value;
 }
 
-/// A number, or integers in a tensor, that the graph holds.
-bool is_known_number(const Value* value) {
+/// Integers in a tensor that the graph holds.
+bool is_integers(const Value* value) {
   const auto tensor = constant_tensor(value);
-  return constant_number(value).has_value() ||
-         (tensor && at::isIntegralType(tensor->scalar_type(), /*includeBool=*/true));
+  if (tensor) return at::isIntegralType(tensor->scalar_type(), /*includeBool=*/true);
+  const Node* node = value->node();
+  return is_op(node, {"aten::to", "aten::detach", "aten::lift_fresh"}) &&
+         is_integers(node->input(0));
 }
 
 /// Finds values that are computed from sizes and other numbers alone. The tracer wraps each size in
@@ -69,13 +71,18 @@ class ShapeArithmetic {
     if (!node->kind().is_aten()) {
       return false;
     }
+    // Arithmetic on more than one integer is a call with a site, in calibration too.
+    if (is_op(node, {"aten::min", "aten::max"}) && node->inputs().size() == 1 &&
+        is_integers(node->input(0))) {
+      return true;
+    }
     bool has_tensor = false;
     for (const Value* input : node->inputs()) {
       if (!is_tensor(input)) {
         continue;
       }
       has_tensor = true;
-      if (!contains(input) && !is_known_number(input)) {
+      if (!contains(input) && !constant_number(input)) {
         return false;
       }
     }

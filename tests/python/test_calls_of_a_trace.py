@@ -49,6 +49,14 @@ class WindowSize(Linear):
         return self.fc(x[:, :rows]) * x[:, :rows].sigmoid()
 
 
+class Positions(Linear):
+    """Arithmetic on several integers is counted in both."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.tensor([0, 1]) * 2
+        return self.fc(x[:, rows]) * x[:, rows].sigmoid()
+
+
 class ScaledSize(Linear):
     """As DeBERTa scales its scores: a tensor of a size, multiplied, and its root."""
 
@@ -129,7 +137,7 @@ class DeadCall(Linear):
     "model",
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
-        *(WindowSize, Attention, OwnFunction),
+        *(WindowSize, Positions, Attention, OwnFunction),
     ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:
