@@ -1,16 +1,21 @@
 /// \file
-/// Writes the products of einsum as matmul.
+/// Writes the products of einsum as matmul and linear.
 #pragma once
 
 #include "passes/pass.h"
 
 namespace ipex_quant::passes {
 
-/// Expands aten::einsum of two values whose equation is a batched matrix product: explicit output,
-/// letters that stand once in each operand, one row, one column and one summed letter, the others
-/// in both operands and in the result. Operands are transposed to [batch..., row, summed] and
-/// [batch..., summed, column] and the result back, as attention is written out by hand. The matmul
-/// keeps the site; iq_role "einsum" says that its operands are those of the list.
+/// Expands aten::einsum of equations in which no operand has a letter twice:
+///  * of a value and a constant that share no letter of the result: a linear layer. The constant
+///    becomes its weight [columns, summed], and a constant that is added to the columns its bias;
+///  * of two values, a batched matrix product: one row, one column and one summed letter, the
+///  others
+///    in both operands and in the result. Operands are transposed to [batch..., row, summed] and
+///    [batch..., summed, column] and the result back, as attention is written out by hand;
+///  * of one value whose letters all stand in the result: a permute.
+/// The product keeps the site; iq_role says which operands of the list it reads: "einsum" both,
+/// "tensors.0" or "tensors.1" the one that is no weight.
 ///
 /// Others stay float, and iq_reason says why.
 ///
@@ -20,8 +25,13 @@ namespace ipex_quant::passes {
 ///          %2 : Tensor = aten::transpose(%k, %one, %two)
 ///          %3 : Tensor = aten::transpose(%2, %minus2, %minus1)
 ///          %y : Tensor = aten::matmul[iq_site="a/einsum/0", iq_role="einsum"](%1, %3)
+///
+/// Before:  %l : Tensor[] = prim::ListConstruct(%h, %w)              with %w a constant [h, n, d]
+///          %y : Tensor = aten::einsum[iq_site="a/einsum/0"]("ibh,hnd->ibnd", %l, %none)
+/// After:   %1 : Tensor = aten::linear[iq_site="a/einsum/0", iq_role="tensors.0"](%h, %w2, %none)
+///          %y : Tensor = aten::unflatten(%1, -1, [n, d])            with %w2 a constant [n * d, h]
 /// Needs kFrozen. Gives nothing new. Visits nested blocks.
-/// Tests: tests/passes/test_normalize_expand_einsum.py
+/// Tests: tests/passes/test_normalize_expand_einsum.py, test_einsum_linear.py
 bool expand_einsum(const std::shared_ptr<Graph>& graph);
 
 }  // namespace ipex_quant::passes

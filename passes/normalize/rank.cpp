@@ -185,6 +185,10 @@ std::optional<std::int64_t> rank_at(const Value* value, int depth) {
   if (is_op(node, {"aten::flatten"})) {
     return flatten_rank(node, depth - 1);
   }
+  if (is_op(node, {"aten::unflatten"})) {
+    const auto parts = list_length(node->input(2));
+    return parts ? shifted(rank_at(node->input(0), depth - 1), *parts - 1) : std::nullopt;
+  }
   if (is_op(node, {"aten::select"})) {
     return shifted(rank_at(node->input(0), depth - 1), -1);
   }

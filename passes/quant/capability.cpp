@@ -263,7 +263,8 @@ std::vector<Operand> activations_of(Node* node) {
   switch (kernel_of(node)) {
   case Kernel::kConv:
     return {{node, 0, {"input"}}};
-  case Kernel::kLinear:  // "a": it was a matmul with a constant matrix
+  case Kernel::kLinear:  // "a": it was a matmul with a constant matrix; a role: an einsum with one
+    if (!role_of(node).empty()) return {{node, 0, {role_of(node)}}};
     return {{node, 0, {"input", "a"}}};
   case Kernel::kRecurrent:
   case Kernel::kPool:

@@ -73,6 +73,14 @@ std::optional<RecordedCall> MarkedCalls::restore(const std::string& mark, const 
                                               arguments.at(1).toTensor()};
     call.name = "aten::einsum";
     call.arguments = {"...mk,...kn->...mn", operands, c10::IValue()};
+  } else if (family == "einsum" && name == "aten::linear") {
+    const at::Tensor &x = arguments.at(0).toTensor(), &weight = arguments.at(1).toTensor();
+    const bool x_first = role == "tensors.0";
+    call.name = "aten::einsum";
+    call.arguments = {x_first ? "...k,nk->...n" : "nk,...k->...n",
+                      x_first ? std::vector<at::Tensor>{x, weight}
+                              : std::vector<at::Tensor>{weight, x},
+                      c10::IValue()};
   } else if (family == "glu") {
     call.name = "aten::glu";  // both halves of its input are seen, one after the other
     call.arguments.resize(1);

@@ -84,6 +84,30 @@ class Attention(nn.Module):
         return self.out(torch.einsum("bhqk,bkhd->bqhd", weights, v).flatten(2))
 
 
+def test_implicit_result() -> None:
+    check(
+        "qd,dk",
+        "  %2 = aten::matmul(%0, %1)",
+        "  %3 = aten::transpose(%2, 0, 1)",  # k comes before q
+        "  return (%3)",
+    )
+
+
+def test_one_operand_is_moved() -> None:
+    graph = GRAPH.replace("ListConstruct(%a, %b)", "ListConstruct(%a)").format("ijbn->bnij")
+    inputs = [torch.randn(2, 3, 4, 5), torch.randn(1)]
+    after = "graph(%0, %1):\n  %2 = aten::permute(%0, [2, 3, 0, 1])\n  return (%2)"
+    Golden("expand-einsum").check(graph, after, inputs=inputs)
+
+
+@pytest.mark.parametrize("equation", ["ij->ij", "ij->i", "ii->i", "...ij->...ji"])
+def test_other_single_operands_stay(equation: str) -> None:
+    graph = GRAPH.replace("ListConstruct(%a, %b)", "ListConstruct(%a)").format(equation)
+    result = Golden("expand-einsum").check(graph, None)
+    node = next(n for n in result.nodes() if n.kind() == "aten::einsum")
+    assert node.hasAttribute("iq_reason")
+
+
 def test_attention_is_one_operator() -> None:
     torch.manual_seed(0)
     model, x = Attention().eval(), torch.randn(2, 9, 32)
@@ -108,7 +132,7 @@ def test_attention_is_one_operator() -> None:
         ("bqd,bkd->bq", "no batched matrix product"),  # k is summed alone
         ("bqq,bqk->bk", "no batched matrix product"),  # a diagonal
         ("...qd,...kd->...qk", "no batched matrix product"),
-        ("bqd,bkd", "no batched matrix product"),  # implicit result
+        ("bqd,bkd", "no batched matrix product"),  # implicit result: b is summed
     ],
 )
 def test_others_stay(equation: str, why: str) -> None:
@@ -116,18 +140,3 @@ def test_others_stay(equation: str, why: str) -> None:
     result = Golden("expand-einsum").check(graph, None)
     node = next(n for n in result.nodes() if n.kind() == "aten::einsum")
     assert why in node.s("iq_reason")
-
-
-def test_weights_stay_float() -> None:
-    class Weighted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(8, 4))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.einsum("bnd,de->bne", x, self.weight)
-
-    compiled = Compiled(Weighted(), torch.randn(2, 3, 8))
-    (row,) = compiled.report
-    assert (row["became"], row["reason"]) == ("float", "an einsum with a constant operand")
-    assert compiled.error() < 1e-6
