@@ -53,12 +53,11 @@ std::optional<EinsumEquation> parse_einsum(std::string text) {
     found.operands.push_back(left.substr(0, comma));
     left.erase(0, comma + 1);
   }
-  const bool valid =
-      are_letters(found.out) &&
-      std::all_of(found.operands.begin(), found.operands.end(), are_letters) &&
-      std::all_of(found.out.begin(), found.out.end(), [&text, arrow](char letter) {
-        return has_letter(text.substr(0, arrow), letter);
-      });
+  const bool valid = are_letters(found.out) &&
+                     std::all_of(found.operands.begin(), found.operands.end(), are_letters) &&
+                     std::all_of(found.out.begin(), found.out.end(), [&text, arrow](char letter) {
+                       return has_letter(text.substr(0, arrow), letter);
+                     });
   return valid ? std::optional(found) : std::nullopt;
 }
 
