@@ -95,13 +95,37 @@ std::optional<PostOp> prelu_row(const Match& m) {
   const auto rank = rank_of(m.result);
   if (!slopes || slopes->scalar_type() != at::kFloat)
     return m.refuse("its slopes are not a float32 constant");
-  if (!rank || *rank < 2) return m.refuse("the number of dimensions of its input is not known");
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(*rank) - 1, 1);
-  sizes[0] = slopes->numel();
   PostOp post_op;
   post_op.reads = PostOp::Reads::kSlopes;
-  post_op.slopes = slopes->detach().reshape(sizes);
+  post_op.slopes = slopes->detach().flatten();
+  if (rank && *rank >= 2) {
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(*rank) - 1, 1);
+    sizes[0] = slopes->numel();
+    post_op.slopes = post_op.slopes.reshape(sizes);
+  } else if (made_by(m.result, {"aten::linear"})) {
+    post_op.ranked = m.result->node()->input(0);
+  } else {
+    return m.refuse("the number of dimensions of its input is not known");
+  }
   return post_op;
+}
+
+/// Slopes [C] as [C, 1, ...], the shape that meets dimension 1 of a tensor with the rank of
+/// `ranked`.
+Value* slopes_by_rank(Graph& graph, Value* slopes, std::int64_t count, Value* ranked) {
+  const Node* maker = ranked->node();
+  Value* source = is_op(maker, {"ipex_quant::dequantize"}) ? maker->input(0) : ranked;
+  Value* rank = insert_call(graph, "aten::dim", {source});
+  Value* more = insert_call(graph, "aten::sub", {rank, insert_constant(graph, 2)});
+  const auto ints = [&graph](c10::Symbol kind, Value* a, Value* b) {
+    Value* list = graph.insertNode(graph.create(kind, {a, b}))->output();
+    list->setType(c10::ListType::ofInts());
+    return list;
+  };
+  Value* one = insert_constant(graph, std::vector<std::int64_t>{1});
+  Value* first = insert_constant(graph, std::vector<std::int64_t>{count});
+  Value* sizes = ints(c10::aten::add, first, ints(c10::aten::mul, one, more));
+  return insert_call(graph, "aten::reshape", {slopes, sizes});
 }
 
 std::optional<PostOp> elu_row(const Match& m) {
@@ -316,7 +340,11 @@ void append_steps(const PostOp& post_op, const Node* node, std::vector<std::stri
   } else if (post_op.reads == PostOp::Reads::kSlopes) {
     texts.push_back("prelu");
     const torch::jit::WithInsertPoint guard(const_cast<Node*>(node));
-    others.push_back(const_cast<Graph*>(node->owningGraph())->insertConstant(post_op.slopes));
+    auto& graph = *const_cast<Graph*>(node->owningGraph());
+    Value* slopes = insert_constant(graph, post_op.slopes);
+    if (post_op.ranked != nullptr)
+      slopes = slopes_by_rank(graph, slopes, post_op.slopes.numel(), post_op.ranked);
+    others.push_back(slopes);
   } else if (post_op.reads != PostOp::Reads::kNothing) {
     const std::string name = post_op.reads == PostOp::Reads::kAddend ? "add" : "mul";
     Value* other = const_cast<Value*>(node->input(post_op.other));

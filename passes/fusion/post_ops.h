@@ -18,9 +18,10 @@ struct PostOp {
 
   std::vector<std::string> before;  ///< steps in front of the one that reads a tensor
   Reads reads = Reads::kNothing;
-  std::size_t other = 0;  ///< input of the node that it reads
-  std::string mask_step;  ///< the step that reads a mask
-  at::Tensor slopes;      ///< read by prelu in place of an input: broadcasts to the result
+  std::size_t other = 0;    ///< input of the node that it reads
+  std::string mask_step;    ///< the step that reads a mask
+  at::Tensor slopes;        ///< read by prelu in place of an input: broadcasts to the result
+  Value* ranked = nullptr;  ///< what tells at run time where slopes [C] stand, or null: they fit
   std::vector<std::string> after;
 
   /// Number of steps.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from compile_tools import Golden
+from compile_tools import Compiled, Golden
 
 HEAD = """graph(%q : Tensor):
   %k : Float({sizes}) = prim::Constant[value=<Tensor>]()
@@ -26,11 +27,11 @@ HEAD = """graph(%q : Tensor):
 """
 
 
-def check(call: str, after: str, *sizes: int) -> None:
+def check(call: str, after: str, *sizes: int, batch: int = 3) -> None:
     spatial = len(sizes) - 2
     text = HEAD.format(sizes=", ".join(map(str, sizes)), ones=[1] * max(spatial, 1), call=call)
     constants = [torch.randn(*sizes), torch.rand(8) * 0.01 + 0.02, torch.randn(8)]
-    codes = torch.randint(0, 256, (3, 8, *[6] * spatial), dtype=torch.uint8)
+    codes = torch.randint(0, 256, (batch, 8, *[6] * spatial), dtype=torch.uint8)
     Golden("fuse").check(text, after, constants=constants, inputs=[codes], tolerance=1e-3)
 
 
@@ -49,15 +50,47 @@ def test_slopes_stand_at_the_channels(spatial: int) -> None:
     )
 
 
-def test_unknown_number_of_dimensions_stays_float() -> None:
+def test_rank_of_a_linear_is_asked_at_run_time() -> None:
     """The columns of a linear are its channels only if it has no dimension between."""
     check(
         "aten::linear(%x, %wf, %none)",
         """graph(%0):
   %1 = ipex_quant::quantize_weight(<8x8>, <8>, 0)
-  %2 = ipex_quant::linear_prepack(%1, <8>, None, 0.5, 3, '')
-  %3 = ipex_quant::linear(%0, %2, [])
-  %4 = aten::prelu(%3, <8>)
-  return (%4)""",
+  %2 = aten::dim(%0)
+  %3 = aten::sub(%2, 2)
+  %4 = aten::mul([1], %3)
+  %5 = aten::add([8], %4)
+  %6 = aten::reshape(<8>, %5)
+  %7 = ipex_quant::linear_prepack(%1, <8>, None, 0.5, 3, 'prelu')
+  %8 = ipex_quant::linear(%0, %7, [%6])
+  return (%8)""",
         *(8, 8),
     )
+
+
+def test_unknown_number_of_dimensions_stays_float() -> None:
+    check(
+        "aten::matmul(%x, %x)",
+        """graph(%0):
+  %1 = ipex_quant::matmul_prepack(0.5, 3, 0.5, 3, '')
+  %2 = ipex_quant::matmul(%0, %0, %1, [])
+  %3 = aten::prelu(%2, <8>)
+  return (%3)""",
+        *(8, 8),
+        batch=8,
+    )
+
+
+@pytest.mark.parametrize("shape", [(64, 16), (8, 8, 16), (4, 8, 3, 16)])
+def test_slopes_behind_a_linear(shape: tuple[int, ...]) -> None:
+    """Channels are dimension 1 whatever the rank, also of one module called with several."""
+    torch.manual_seed(0)
+    prelu = nn.PReLU(8)
+    nn.init.normal_(prelu.weight)
+    compiled = Compiled(nn.Sequential(nn.Linear(16, 8), prelu, nn.Linear(8, 4)), torch.randn(shape))
+    assert compiled.kinds.count("ipex_quant::linear") == 2
+    assert "aten::prelu" not in compiled.kinds
+    for other in ((5, 16), (4, 8, 16), (2, 8, 3, 16)):
+        assert compiled.error(torch.rand(other) - 0.5) < 0.05
+    with pytest.raises(RuntimeError):  # 7 channels and 8 slopes
+        compiled.module(torch.randn(4, 7, 16))
