@@ -34,8 +34,16 @@ def main() -> None:
     subprocess.run(configure, check=True)
     subprocess.run([tool("cmake"), "--build", str(BUILD), "--target", *PROGRAMS], check=True)
     environment = dict(os.environ, TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1")
-    for name in PROGRAMS:
-        command = [*fixed_addresses(), str(BUILD / "tests" / "native" / name)]
+    start = [[*fixed_addresses(), str(BUILD / "tests" / "native" / name)] for name in PROGRAMS]
+    planted = subprocess.run(
+        [*start[0], "conv"], env=environment, capture_output=True, text=True, check=False
+    )
+    if planted.returncode == 0 or "data race" not in planted.stderr:
+        raise SystemExit(
+            "two threads wrote one result and nothing was reported; the programs would prove "
+            f"nothing: {planted.stdout}{planted.stderr}"
+        )
+    for command in start:
         subprocess.run(command, env=environment, check=True)
 
 
