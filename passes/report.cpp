@@ -87,8 +87,9 @@ class Int8Values {
     if (is_op(node, {"ipex_quant::quantize", "ipex_quant::quantize_channels_last",
                      "ipex_quant::requantize", "ipex_quant::lut", "ipex_quant::cat",
                      "ipex_quant::max_pool", "ipex_quant::avg_pool", "ipex_quant::mean",
-                     "ipex_quant::adaptive_avg_pool", "ipex_quant::softmax",
-                     "ipex_quant::layer_norm_quantize", "ipex_quant::rms_norm_quantize"})) {
+                     "ipex_quant::adaptive_avg_pool", "ipex_quant::adaptive_max_pool",
+                     "ipex_quant::softmax", "ipex_quant::layer_norm_quantize",
+                     "ipex_quant::rms_norm_quantize"})) {
       return true;
     }
     if (is_ours(node)) return epilogue_of(node).find("quantize(") != std::string::npos;

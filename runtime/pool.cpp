@@ -1,4 +1,4 @@
-// Pooling operators: max_pool, avg_pool, adaptive_avg_pool and mean of uint8 tensors.
+// Pooling operators of uint8 tensors: max_pool, avg_pool, both adaptive to the input, and mean.
 #include "kernels/pool/pool.h"
 
 #include <ATen/WrapDimUtils.h>
@@ -181,23 +181,36 @@ at::Tensor avg_pool(const at::Tensor& x, at::IntArrayRef kernel_size, at::IntArr
   return average(x, std::move(windows), args, "avg_pool");
 }
 
-at::Tensor adaptive_avg_pool(const at::Tensor& x, at::IntArrayRef output_size, double scale,
-                             int64_t zero_point, double out_scale, int64_t out_zero_point) {
+/// Windows that share the input out evenly, as torch does; they overlap where sizes do not divide.
+std::vector<std::vector<PoolWindow>> adaptive_windows(const at::Tensor& x,
+                                                      at::IntArrayRef output_size, const char* op) {
   const size_t axes = output_size.size();
-  check_image(x, axes, "adaptive_avg_pool");
-  const auto args =
-      average_args(scale, zero_point, out_scale, out_zero_point, 0, "adaptive_avg_pool");
+  check_image(x, axes, op);
   std::vector<std::vector<PoolWindow>> windows(axes);
   for (size_t i = 0; i < axes; ++i) {
     const int64_t in = x.size(x.dim() - static_cast<int64_t>(axes - i));
     const int64_t out = output_size[i];
-    TORCH_CHECK(out > 0, "adaptive_avg_pool: output size must be positive, got ", output_size);
+    TORCH_CHECK(out > 0, op, ": output size must be positive, got ", output_size);
     for (int64_t o = 0; o < out; ++o) {
       const int64_t begin = o * in / out;
       const int64_t end = ((o + 1) * in + out - 1) / out;
       windows[i].push_back({begin, end, 1, end - begin});
     }
   }
+  return windows;
+}
+
+at::Tensor adaptive_max_pool(const at::Tensor& x, at::IntArrayRef output_size) {
+  const Pooling pooling(x, adaptive_windows(x, output_size, "adaptive_max_pool"));
+  kernels::max_pool(pooling.args, active_features(), torch_parallel());
+  return pooling.result();
+}
+
+at::Tensor adaptive_avg_pool(const at::Tensor& x, at::IntArrayRef output_size, double scale,
+                             int64_t zero_point, double out_scale, int64_t out_zero_point) {
+  auto windows = adaptive_windows(x, output_size, "adaptive_avg_pool");
+  const auto args =
+      average_args(scale, zero_point, out_scale, out_zero_point, 0, "adaptive_avg_pool");
   return average(x, std::move(windows), args, "adaptive_avg_pool");
 }
 
@@ -291,6 +304,7 @@ at::Tensor mean(const at::Tensor& x, at::IntArrayRef dim, bool keepdim, double s
 
 TORCH_LIBRARY_IMPL(ipex_quant, CPU, m) {
   m.impl("max_pool", &max_pool);
+  m.impl("adaptive_max_pool", &adaptive_max_pool);
   m.impl("avg_pool", &avg_pool);
   m.impl("adaptive_avg_pool", &adaptive_avg_pool);
   m.impl("mean", &mean);

@@ -77,6 +77,7 @@ void define_pool(torch::Library& m) {
         " int out_zero_point) -> Tensor");
   m.def("max_pool(Tensor x, int[] kernel_size, int[] stride, int[] padding, int[] dilation,"
         " bool ceil_mode) -> Tensor");
+  m.def("adaptive_max_pool(Tensor x, int[] output_size) -> Tensor");
   m.def("avg_pool(Tensor x, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode,"
         " bool count_include_pad, int? divisor_override, float scale, int zero_point,"
         " float out_scale, int out_zero_point) -> Tensor");

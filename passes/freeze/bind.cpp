@@ -16,7 +16,7 @@ namespace {
 
 bool reads_channels_last(const Node* node) {
   return is_op(node, {"ipex_quant::conv", "ipex_quant::max_pool", "ipex_quant::avg_pool",
-                      "ipex_quant::adaptive_avg_pool"});
+                      "ipex_quant::adaptive_avg_pool", "ipex_quant::adaptive_max_pool"});
 }
 
 bool choose_layouts(const std::shared_ptr<Graph>& graph) {

@@ -2,10 +2,8 @@
 /// Implements decompose.
 #include "passes/normalize/decompose.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "passes/ir.h"
 #include "passes/normalize/rank.h"
@@ -202,25 +200,6 @@ void expand_baddbmm(Graph& graph, Node* node) {
   replace_node(node, product);
 }
 
-/// adaptive_max_pool(input, output_size) -> (maxima, indices) with one maximum per channel.
-bool expand_global_max_pool(Graph& graph, Node* node) {
-  const auto sizes = constant_ints(node->input(1));
-  if (!sizes || node->output(1)->hasUses() ||
-      !std::all_of(sizes->begin(), sizes->end(), [](std::int64_t size) { return size == 1; })) {
-    set_reason(node, "it makes more than one maximum per channel, or its indices are used");
-    return false;
-  }
-  std::vector<std::int64_t> axes(sizes->size());
-  std::iota(axes.begin(), axes.end(), -static_cast<std::int64_t>(axes.size()));
-  Value* most =
-      insert_call(graph, "aten::amax",
-                  {node->input(0), insert_constant(graph, axes), insert_constant(graph, true)});
-  inherit(most->node(), {node});
-  replace_value(node->output(0), most);
-  node->destroy();
-  return true;
-}
-
 }  // namespace
 
 bool decompose(const std::shared_ptr<Graph>& graph) {
@@ -239,9 +218,6 @@ bool decompose(const std::shared_ptr<Graph>& graph) {
     } else if (is_op(node, {"aten::baddbmm"}) && node->inputs().size() == 5) {
       expand_baddbmm(*graph, node);
       changed = true;
-    } else if (is_op(node, {"aten::adaptive_max_pool1d", "aten::adaptive_max_pool2d",
-                            "aten::adaptive_max_pool3d"})) {
-      changed |= expand_global_max_pool(*graph, node);
     }
   }
   if (changed) {

@@ -1,12 +1,12 @@
 /// \file
-/// Writes attention and batched products as plain products, and global max pools as maxima.
+/// Writes attention and batched products as plain products.
 #pragma once
 
 #include "passes/pass.h"
 
 namespace ipex_quant::passes {
 
-/// Expands aten::scaled_dot_product_attention, aten::baddbmm and global aten::adaptive_max_pool.
+/// Expands aten::scaled_dot_product_attention and aten::baddbmm.
 ///
 /// Attention becomes two matmuls that both keep its site: iq_role "qk" multiplies query and key of
 /// the site, "pv" the probabilities and the value. The probabilities have the qparams of the site's
@@ -26,8 +26,6 @@ namespace ipex_quant::passes {
 /// After:   %p : Tensor = aten::matmul(%a, %b)
 ///          %y : Tensor = aten::add(%p, %i, %one)       (factors other than 1 by aten::mul before
 ///          it)
-/// Before:  %y : Tensor, %i : Tensor = aten::adaptive_max_pool2d(%x, [1, 1])
-/// After:   %y : Tensor = aten::amax(%x, [-2, -1], True)       (which hands int8 data on)
 /// Needs kFrozen. Gives kDecomposed. Visits nested blocks.
 /// Tests: tests/passes/test_normalize_decompose.py
 bool decompose(const std::shared_ptr<Graph>& graph);

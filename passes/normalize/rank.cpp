@@ -50,13 +50,27 @@ bool keeps_shape(const Node* node) {
 
 /// Output has the rank of input 0.
 bool keeps_rank(const Node* node) {
-  return keeps_shape(node) ||
-         is_op(node,
-               {"aten::linear", "aten::transpose", "aten::permute", "aten::slice", "aten::narrow",
-                "aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d", "aten::avg_pool1d",
-                "aten::avg_pool2d", "aten::avg_pool3d", "aten::adaptive_avg_pool1d",
-                "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d", "aten::constant_pad_nd",
-                "aten::pad", "aten::flip", "aten::roll"});
+  return keeps_shape(node) || is_op(node, {"aten::linear",
+                                           "aten::transpose",
+                                           "aten::permute",
+                                           "aten::slice",
+                                           "aten::narrow",
+                                           "aten::max_pool1d",
+                                           "aten::max_pool2d",
+                                           "aten::max_pool3d",
+                                           "aten::avg_pool1d",
+                                           "aten::avg_pool2d",
+                                           "aten::avg_pool3d",
+                                           "aten::adaptive_avg_pool1d",
+                                           "aten::adaptive_avg_pool2d",
+                                           "aten::adaptive_avg_pool3d",
+                                           "aten::adaptive_max_pool1d",
+                                           "aten::adaptive_max_pool2d",
+                                           "aten::adaptive_max_pool3d",
+                                           "aten::constant_pad_nd",
+                                           "aten::pad",
+                                           "aten::flip",
+                                           "aten::roll"});
 }
 
 std::optional<std::int64_t> list_length(const Value* list) {

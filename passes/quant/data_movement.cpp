@@ -51,6 +51,11 @@ const std::unordered_map<std::string, Moves>& movers() {
   return kMovers;
 }
 
+bool is_adaptive_max_pool(const Node* node) {
+  return is_op(node, {"aten::adaptive_max_pool1d", "aten::adaptive_max_pool2d",
+                      "aten::adaptive_max_pool3d"});
+}
+
 bool all_constant(const Node* node, std::size_t first) {
   for (std::size_t i = first; i < node->inputs().size(); ++i) {
     const Value* input = node->input(i);
@@ -78,7 +83,11 @@ std::optional<Moves> moves(const Node* node) {
   if (is_op(node, {"aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d"})) {
     return all_constant(node, 1) ? std::optional(Moves::kMaximum) : std::nullopt;
   }
-  if (is_op(node, {"ipex_quant::max_pool"})) return Moves::kMaximum;
+  if (is_adaptive_max_pool(node)) {
+    return node->output(1)->hasUses() ? std::nullopt : std::optional(Moves::kMaximum);
+  }
+  if (is_op(node, {"ipex_quant::max_pool", "ipex_quant::adaptive_max_pool"}))
+    return Moves::kMaximum;
   if (is_op(node, {"aten::pad", "aten::constant_pad_nd"})) {
     return pads_with_zero(node) ? std::optional(Moves::kAll) : std::nullopt;
   }
@@ -90,8 +99,14 @@ std::optional<Moves> moves(const Node* node) {
 }  // namespace
 
 std::vector<std::string> moving_ops() {
-  std::vector<std::string> names = {"aten::pad", "aten::constant_pad_nd", "aten::max_pool1d",
-                                    "aten::max_pool2d", "aten::max_pool3d"};
+  std::vector<std::string> names = {"aten::pad",
+                                    "aten::constant_pad_nd",
+                                    "aten::max_pool1d",
+                                    "aten::max_pool2d",
+                                    "aten::max_pool3d",
+                                    "aten::adaptive_max_pool1d",
+                                    "aten::adaptive_max_pool2d",
+                                    "aten::adaptive_max_pool3d"};
   for (const auto& [name, how] : movers()) names.push_back(name);
   std::sort(names.begin(), names.end());
   return names;

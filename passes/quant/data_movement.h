@@ -25,7 +25,7 @@ struct Movement {
 };
 
 /// The op that makes `value` by moving data, or nothing. A max_pool counts when its arguments are
-/// constants, a pad when it adds zeros.
+/// constants, an adaptive one when nothing reads its indices, a pad when it adds zeros.
 std::optional<Movement> movement_of(Value* value);
 
 /// The same question asked of the op: the tensor input it moves, or nullptr.

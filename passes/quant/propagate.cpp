@@ -217,11 +217,20 @@ class Propagator {
     return unpack->output(movement.output->offset());
   }
 
+  /// The operator of ours that pools int8 data, or nullptr: torch's take none.
+  static const char* int8_pool(const Node* node) {
+    if (is_op(node, {"aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d"}))
+      return "ipex_quant::max_pool";
+    const bool adaptive = is_op(node, {"aten::adaptive_max_pool1d", "aten::adaptive_max_pool2d",
+                                       "aten::adaptive_max_pool3d"});
+    return adaptive ? "ipex_quant::adaptive_max_pool" : nullptr;
+  }
+
   Value* move_node(Node* node, Value* source, const QParams& qparams) {
-    if (is_op(node, {"aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d"})) {
+    if (const char* pool = int8_pool(node)) {
       std::vector<Value*> inputs = node->inputs().vec();
       inputs[0] = source;
-      Value* pooled = insert_call(*graph_, "ipex_quant::max_pool", inputs);
+      Value* pooled = insert_call(*graph_, pool, inputs);
       inherit(pooled->node(), {node});
       return pooled;
     }
@@ -245,7 +254,7 @@ class Propagator {
     if (input == nullptr || !dequantize_params(input) || is_written(input)) return false;
     const QParams qparams = *dequantize_params(input);
     Value* source = input->node()->input(0);
-    Value* output = node->output();
+    Value* output = node->outputs()[0];  // an adaptive max pool has indices, too
     if (!output->type()->cast<c10::TensorType>()) return push_down_list(node, source, qparams);
     if (is_written(output)) return false;
     const WithInsertPoint guard(node->next());

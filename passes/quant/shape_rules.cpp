@@ -349,8 +349,10 @@ const std::unordered_map<std::string, Rule>& rules() {
         {conv, {"conv1d", "conv2d", "conv3d"}},
         {pool,
          {"max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"}},
-        {resized, {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"}},
-        {resized, {"upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d"}},
+        {resized,
+         {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+          "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "upsample_nearest1d",
+          "upsample_nearest2d", "upsample_bilinear2d"}},
         {pad, {"constant_pad_nd", "pad"}},
         {linear, {"linear"}},
         {embedding, {"embedding"}},
@@ -367,17 +369,14 @@ const std::unordered_map<std::string, Rule>& rules() {
         {cat, {"cat"}},
     };
     std::unordered_map<std::string, Rule> table = {
-        {"ipex_quant::quantize", same},
-        {"ipex_quant::quantize_channels_last", same},
-        {"ipex_quant::dequantize", same},
-        {"ipex_quant::requantize", same},
-        {"ipex_quant::lut", same},
-        {"ipex_quant::function", same},
-        {"ipex_quant::quantize_weight", same},
-        {"ipex_quant::dequantize_weight", same},
         {"ipex_quant::max_pool", pool},
+        {"ipex_quant::adaptive_max_pool", resized},
         {"prim::ListUnpack", part},
     };
+    for (const char* op : {"quantize", "quantize_channels_last", "dequantize", "requantize", "lut",
+                           "function", "quantize_weight", "dequantize_weight"}) {
+      table[std::string("ipex_quant::") + op] = same;
+    }
     for (const auto& [rule, ops] : families) {
       for (const char* op : ops) table[std::string("aten::") + op] = rule;
     }

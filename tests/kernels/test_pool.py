@@ -20,6 +20,7 @@ OUT = (0.031, 90)
 MAX = [F.max_pool1d, F.max_pool2d, F.max_pool3d]
 AVG = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d]
 ADAPTIVE = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d]
+ADAPTIVE_MAX = [F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d]
 IMAGES = [(2, 5, 23), (2, 19, 12, 11), (2, 70, 6, 7, 5)]
 
 
@@ -128,6 +129,19 @@ def test_adaptive_avg_pool(vector_isa, nd, size):
         np.testing.assert_array_equal(y, quantized_average(total, divisor.expand_as(total)))
 
 
+@pytest.mark.parametrize("nd", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_adaptive_max_pool(vector_isa, nd, size, same_for_all_threads):
+    x = u8(*IMAGES[nd - 1])
+    sizes = [size + axis for axis in range(nd)]
+    expected = ADAPTIVE_MAX[nd - 1](x.double(), sizes)
+    for view in layouts(x):
+        y = same_for_all_threads(lambda view=view: ops.adaptive_max_pool(view, sizes))
+        assert torch.equal(y.double(), expected)
+        assert y.movedim(1, -1).is_contiguous()
+    assert torch.equal(ops.adaptive_max_pool(x[0], sizes), y[0])
+
+
 @pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130])
 def test_channels(vector_isa, channels, same_for_all_threads):
     x = u8(3, channels, 9, 40).to(memory_format=torch.channels_last)
@@ -180,6 +194,7 @@ def test_defaults_and_empty_batch(vector_isa):
     )
     empty = x[:0]
     assert ops.max_pool(empty, [2, 2], [], [0], [1], False).shape == (0, 8, 4, 4)
+    assert ops.adaptive_max_pool(empty, [3, 2]).shape == (0, 8, 3, 2)
     assert ops.adaptive_avg_pool(empty, [1, 1], *IN, *OUT).shape == (0, 8, 1, 1)
     assert ops.mean(empty, [2, 3], False, *IN, *OUT).shape == (0, 8)
 
@@ -201,6 +216,7 @@ BAD_CALLS = {
         IMAGE, [2, 2], [], [0], False, True, 0, *IN, *OUT
     ),
     "output size must be positive": lambda: ops.adaptive_avg_pool(IMAGE, [0, 1], *IN, *OUT),
+    "adaptive_max_pool: output size must": lambda: ops.adaptive_max_pool(IMAGE, [1, -1]),
     "only the batch may be empty": lambda: ops.adaptive_avg_pool(IMAGE[:, :0], [1, 1], *IN, *OUT),
     "appears twice": lambda: ops.mean(IMAGE, [1, -3], False, *IN, *OUT),
     "out of range": lambda: ops.mean(IMAGE, [4], False, *IN, *OUT),

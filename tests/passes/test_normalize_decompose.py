@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from compile_tools import Compiled
 from ipex_quant import _C
 
 ATTENTION = """
@@ -121,38 +120,3 @@ def test_numbers(kwargs: dict, mask: tuple, kv_heads: int, saved: bool, reload) 
     module = torch.jit._recursive.wrap_cpp_module(module)
     assert not module.graph.findAllNodes("aten::scaled_dot_product_attention")
     torch.testing.assert_close(module(q, k, v, *mask), traced(q, k, v, *mask))
-
-
-class MaxHead(nn.Module):
-    """conv, global max pool, linear"""
-
-    def __init__(self, pool: nn.Module, nd: int) -> None:
-        super().__init__()
-        self.conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[nd - 1](3, 8, 3)
-        self.pool, self.fc = pool, nn.Linear(8, 4)
-
-    def forward(self, x):
-        return self.fc(self.pool(self.conv(x).relu()).flatten(1))
-
-
-@pytest.mark.parametrize("nd", [1, 2, 3])
-def test_global_max_pool_hands_int8_on(nd: int) -> None:
-    torch.manual_seed(0)
-    pool = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)[nd - 1](1)
-    compiled = Compiled(MaxHead(pool, nd), torch.randn(2, 3, *[6] * nd))
-    (row,) = [row for row in compiled.report if "max_pool" in row["op"]]
-    assert row["became"] == "pass_through"
-    assert "aten::amax" in compiled.kinds
-    assert "ipex_quant::dequantize" not in compiled.kinds
-    assert compiled.error() < 0.05
-    assert compiled.error(compiled.inputs[0][:1, ..., :5]) < 0.05  # another size, in range
-
-
-def test_max_pool_of_several_values_stays_and_says_why() -> None:
-    class Net(nn.Module):
-        def forward(self, x):
-            return F.adaptive_max_pool2d(x, 2)
-
-    compiled = Compiled(Net(), torch.randn(2, 3, 6, 6))
-    assert compiled.report[0]["became"] == "float"
-    assert "more than one maximum" in compiled.report[0]["reason"]

@@ -59,7 +59,6 @@ NORMS = """\
 * batch_norm behind a convolution or linear goes into its weight; zero padding in front of a
   convolution becomes the convolution's own
 * a linear between a reshape to rows and one back reads its input as it is; what is behind it joins
-* adaptive_max_pool to one value per channel is amax, which hands int8 data on
 * scaled_dot_product_attention, baddbmm and addmm are taken apart first
 """
 
