@@ -45,21 +45,18 @@ class PoolAllocator final : public c10::Allocator {
   }
 };
 
-c10::Allocator* allocator() {
-  static PoolAllocator* const instance = new PoolAllocator();  // outlives every tensor
-  return instance;
-}
+c10::Allocator* const g_allocator = new PoolAllocator();  // outlives every tensor
 
 constexpr c10::DispatchKeySet kCpu(c10::DispatchKey::CPU);
 
 }  // namespace
 
 at::Tensor empty(at::IntArrayRef sizes, at::ScalarType type) {
-  return at::detail::empty_generic(sizes, allocator(), kCpu, type, std::nullopt);
+  return at::detail::empty_generic(sizes, g_allocator, kCpu, type, std::nullopt);
 }
 
 at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType type) {
-  return at::detail::empty_strided_generic(sizes, strides, allocator(), kCpu, type);
+  return at::detail::empty_strided_generic(sizes, strides, g_allocator, kCpu, type);
 }
 
 at::Tensor empty_like(const at::Tensor& like, at::ScalarType type) {

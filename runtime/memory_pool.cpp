@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <new>
@@ -51,8 +52,8 @@ char* map_pages(std::size_t bytes) {
   return aligned;
 }
 
-void hold_over_fork() { MemoryPool::instance().mutex().lock(); }
-void release_after_fork() { MemoryPool::instance().mutex().unlock(); }
+std::atomic<MemoryPool*> g_instance{nullptr};
+std::mutex g_making;  // the instance; a static one in a function would have no lock to hold
 
 }  // namespace
 
@@ -70,15 +71,29 @@ MemoryPool::MemoryPool() {
 MemoryPool::~MemoryPool() { release_unused(); }
 
 MemoryPool& MemoryPool::instance() {
-  static MemoryPool* const pool = [] {
-    auto* made = new MemoryPool();
-    return made;
-  }();
-  static const int handlers =
-      pthread_atfork(hold_over_fork, release_after_fork, release_after_fork);
-  static_cast<void>(handlers);
+  MemoryPool* pool = g_instance.load(std::memory_order_acquire);
+  if (pool != nullptr) return *pool;
+  const std::lock_guard<std::mutex> lock(g_making);
+  pool = g_instance.load(std::memory_order_relaxed);
+  if (pool == nullptr) {
+    pool = new MemoryPool();
+    g_instance.store(pool, std::memory_order_release);
+  }
   return *pool;
 }
+
+void MemoryPool::hold_over_fork() {
+  g_making.lock();
+  if (MemoryPool* pool = g_instance.load()) pool->mutex_.lock();
+}
+
+void MemoryPool::release_after_fork() {
+  if (MemoryPool* pool = g_instance.load()) pool->mutex_.unlock();
+  g_making.unlock();
+}
+
+const int MemoryPool::kForkHandlers =
+    pthread_atfork(hold_over_fork, release_after_fork, release_after_fork);
 
 void* MemoryPool::data(Block* block) { return block->begin; }
 

@@ -34,7 +34,8 @@ class MemoryPool {
   MemoryPool& operator=(const MemoryPool&) = delete;
   ~MemoryPool();  ///< gives all regions back; no block may be in use
 
-  /// The pool of the process. It is never destroyed: tensors may outlive static objects.
+  /// The pool of the process. It is never destroyed: tensors may outlive static objects. A fork
+  /// waits for threads that make or use it, so that the child finds it in one piece.
   static MemoryPool& instance();
 
   /// A block of at least `bytes` bytes, aligned to 64.
@@ -52,13 +53,14 @@ class MemoryPool {
 
   Statistics statistics();
 
-  /// Held over a fork, so that the child finds the pool in one piece.
-  std::mutex& mutex() { return mutex_; }
-
  private:
   struct BySize {
     bool operator()(const Block* a, const Block* b) const;
   };
+
+  static void hold_over_fork();
+  static void release_after_fork();
+  static const int kForkHandlers;
 
   Block* add_region(std::size_t bytes);
   void join_next(Block* block);

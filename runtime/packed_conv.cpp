@@ -23,10 +23,7 @@ using kernels::kAxes;
 constexpr int64_t kVersion = 1;
 constexpr const char* kPrepack = "conv_prepack";
 
-WeightPool<kernels::ConvWeight>& pool() {
-  static WeightPool<kernels::ConvWeight> instance;
-  return instance;
-}
+WeightPool<kernels::ConvWeight> g_pool;
 
 void check_list(const std::vector<int64_t>& list, size_t size, int64_t least, const char* name) {
   TORCH_CHECK(list.size() == size, kPrepack, ": ", name, " has ", list.size(),
@@ -107,7 +104,7 @@ PackedConv::PackedConv(const at::Tensor& weight, const at::Tensor& weight_scale,
           : plain;
   check_no_overflow(by_channel.const_data_ptr<int8_t>(), out,
                     geometry.in_per_group() * geometry.taps(), x_zero_point, kPrepack);
-  weight_ = pool().get(plain, pool_key(arguments), [&](const at::Tensor& w) {
+  weight_ = g_pool.get(plain, pool_key(arguments), [&](const at::Tensor& w) {
     return kernels::pack_conv_weight(geometry, w.const_data_ptr<int8_t>());
   });
   const std::vector<float> scale = output_scale(x_scale, weight_scale_, out);

@@ -19,6 +19,8 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 
+WeightPool<kernels::GemmWeight> g_pool;
+
 kernels::GemmWeight pack(const at::Tensor& weight) {
   const int64_t n = weight.size(0);
   const int64_t k = weight.size(1);
@@ -42,8 +44,7 @@ at::Tensor pad_rows(const at::Tensor& x, int64_t m, int64_t k, int64_t depth) {
 }  // namespace
 
 WeightPool<kernels::GemmWeight>::Handle pool_linear_weight(const at::Tensor& plain) {
-  static WeightPool<kernels::GemmWeight> instance;
-  return instance.get(plain, "", pack);
+  return g_pool.get(plain, "", pack);
 }
 
 PackedLinear::PackedLinear(const at::Tensor& weight, const at::Tensor& weight_scale,

@@ -99,10 +99,7 @@ std::pair<int64_t, int64_t> check(CellKind cell, const RecurrentDefinition& d) {
   return {input, units};
 }
 
-WeightPool<kernels::GateMatrix>& pool() {
-  static WeightPool<kernels::GateMatrix> instance;
-  return instance;
-}
+WeightPool<kernels::GateMatrix> g_pool;
 
 /// `rows` values of a tensor that holds as many, or one for all.
 std::vector<float> values_of(const at::Tensor& t, int64_t rows) {
@@ -118,7 +115,7 @@ kernels::ScaledGates pack(RecurrentDefinition& d, int64_t index, int64_t k_begin
                           int64_t gates, int64_t units) {
   const std::string key =
       std::to_string(gates) + "," + std::to_string(k_begin) + "," + std::to_string(k);
-  const auto shared = pool().get(d.weights[index].contiguous(), key, [&](const at::Tensor& w) {
+  const auto shared = g_pool.get(d.weights[index].contiguous(), key, [&](const at::Tensor& w) {
     return kernels::pack_gate_matrix(w.const_data_ptr<int8_t>(), w.size(1), k_begin, k, gates,
                                      units);
   });

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "runtime/memory_pool.h"
 
@@ -22,6 +23,10 @@ struct SharedWeight {
   std::string key;   ///< what else the packed form depends on: shapes, strides, groups
   Packed packed;
 };
+
+/// Guards all pools of weights. A fork waits for the thread that has it, which packs one weight at
+/// most, so that the child finds it free and the pools in one piece.
+std::mutex& weight_pool_mutex();
 
 /// Finds or makes the packed form of weights. It owns nothing: a weight lives as long as its users.
 template <class Packed>
@@ -37,10 +42,14 @@ class WeightPool {
     const std::string_view bytes = bytes_of(plain);
     const size_t hash = std::hash<std::string_view>()(bytes) ^ std::hash<std::string>()(key);
     MemoryPool::instance();  // what is packed will run: its first call finds the memory ready
-    const std::lock_guard<std::mutex> lock(mutex_);
+    // Of weights whose other users went away meanwhile. They go behind the lock, which a tensor
+    // that ends may not hold: it could wait for Python, and Python for a fork that waits for the
+    // lock.
+    std::vector<Handle> others;
+    const std::lock_guard<std::mutex> lock(weight_pool_mutex());
     const auto [first, last] = entries_.equal_range(hash);
     for (auto it = first; it != last;) {
-      const Handle found = it->second.lock();
+      Handle found = it->second.lock();
       if (!found) {
         it = entries_.erase(it);
         continue;
@@ -49,6 +58,7 @@ class WeightPool {
           bytes_of(found->plain) == bytes) {
         return found;
       }
+      others.push_back(std::move(found));
       ++it;
     }
     Handle made =
@@ -60,7 +70,7 @@ class WeightPool {
 
   /// Weights in the pool, perhaps also some that nobody uses any more.
   size_t size() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(weight_pool_mutex());
     return entries_.size();
   }
 
@@ -78,7 +88,6 @@ class WeightPool {
     room_ = 2 * entries_.size() + 8;
   }
 
-  std::mutex mutex_;
   size_t room_ = 8;
   std::unordered_multimap<size_t, std::weak_ptr<const SharedWeight<Packed>>> entries_;
 };

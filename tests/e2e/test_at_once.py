@@ -163,6 +163,68 @@ def test_a_child_of_fork_can_call_the_module(saved: tuple[Path, Path]) -> None:
     assert run(script, *saved) == "equal"
 
 
+def test_a_fork_may_come_while_another_thread_packs() -> None:
+    """It waits for the locks of the pools; a child would find them taken for ever."""
+    script = """
+        import os, signal, threading, torch, ipex_quant
+        torch.set_num_threads(1)
+        ops = torch.ops.ipex_quant
+        image = torch.randint(256, (1, 64, 8, 8), dtype=torch.uint8)
+        vector = torch.randint(256, (1, 512), dtype=torch.uint8)
+
+        def weight(*sizes):
+            w = torch.randint(-127, 128, sizes, dtype=torch.int8)
+            return w, torch.full((sizes[0],), 0.01), None
+
+        def linear(weight):
+            return ops.linear(vector, ops.linear_prepack(*weight, 0.02, 3, ""), [])
+
+        def convolution(weight):
+            one = [1, 1]
+            arguments = one, one, one, [0, 0], 1, False
+            return ops.conv(image, ops.conv_prepack(*weight, *arguments, 0.02, 3, ""), [])
+
+        def recurrent(weight):
+            w, scale, _ = weight
+            lists = [w, w], [scale, scale], []
+            packed = ops.lstm_prepack(*lists, 1, False, False, False, 0.02, 3, "")
+            return ops.lstm(vector[:, None], None, None, packed)[0]
+
+        cases = [
+            (linear, weight(512, 512)), (convolution, weight(64, 64, 3, 3)),
+            (recurrent, weight(2048, 512)),
+        ]
+        expected = []
+        stop = threading.Event()
+
+        def pack_others(function, own):
+            while not stop.is_set():
+                function((own[0].roll(1), *own[1:]))
+
+        def fork_once():
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # ends a child that waits for ever
+                got = [function(weight).numpy().tobytes() for function, weight in cases]
+                os._exit(0 if not expected or got == expected else 1)
+            status = os.waitpid(child, 0)[1]
+            assert status == 0, f"a child ended with status {status}"
+
+        others = [threading.Thread(target=pack_others, args=c, daemon=True) for c in cases]
+        for thread in others:
+            thread.start()  # the first of them makes the pool of memory
+            fork_once()
+        expected += [function(weight).numpy().tobytes() for function, weight in cases]
+        for _ in range(40):
+            fork_once()
+        stop.set()
+        for thread in others:
+            thread.join()
+        print("equal")
+    """
+    assert run(script) == "equal"
+
+
 def test_workers_of_a_data_loader_can_call_the_module(saved: tuple[Path, Path]) -> None:
     script = """
         import sys, torch, ipex_quant
