@@ -82,7 +82,7 @@ int run(int argc, char** argv) {
   ipex_quant::QuantizeOptions options;
   options.fusions.push_back(signed_square_fusion());
   torch::jit::Module quantized = ipex_quant::quantize(traced, options);
-  quantized.save(argv[3]);
+  ipex_quant::save(quantized, argv[3]);
 
   const torch::IValue example = load_saved(argv[2]);
   const at::Tensor expected = example.toTupleRef().elements()[1].toTensor();

@@ -47,6 +47,16 @@ struct QuantizeOptions {
 IPEX_QUANT_API torch::jit::Module quantize(const torch::jit::Module& traced,
                                            const QuantizeOptions& options = {});
 
+/// Saves a module to a file, which is complete or untouched whatever happens, as
+/// `ipex_quant.jit.save` does in Python.
+///
+/// `module.save(path)` writes the same in place: a full disk or a program that ends meanwhile
+/// leaves part of a file where the old one was. A link stays one, the file behind it is written;
+/// pipes and devices take the bytes as they are.
+/// \throws c10::Error: the module has what cannot be saved, or the file cannot be written. The text
+///     says which file and why.
+IPEX_QUANT_API void save(const torch::jit::Module& module, const std::string& path);
+
 /// What became of each operator of the model, as JSON: `ipex_quant.report` shows the same.
 /// \throws c10::Error: `quantized` is no module that quantize() made.
 IPEX_QUANT_API std::string report(const torch::jit::Module& quantized);

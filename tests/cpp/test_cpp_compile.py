@@ -58,6 +58,7 @@ def test_same_bits_as_python(program: Path, traced: Path, tmp_path: Path) -> Non
         program, str(traced), str(traced.with_name("example.pt")), str(tmp_path / "q.pt")
     )
     assert got["identical"] == "yes"
+    assert [path.name for path in tmp_path.iterdir()] == ["q.pt"]
     assert got["fused"] == "1"
     became = {row["op"]: row["became"] for row in json.loads(got["report"])["ops"]}
     heavy = {op: how for op, how in became.items() if "conv" in op or "linear" in op}
@@ -70,6 +71,58 @@ def test_what_it_saved_needs_its_operator(program: Path, traced: Path, tmp_path:
     cpp_app.output_of(program, str(traced), str(traced.with_name("example.pt")), str(saved))
     with pytest.raises(RuntimeError, match="example::signed_square"):
         torch.jit.load(str(saved))
+
+
+def save_to(path: Path, program: Path, traced: Path, before: str = "") -> None:
+    """Let the program save to a path, after commands of the shell."""
+    arguments = [str(program), str(traced), str(traced.with_name("example.pt")), str(path)]
+    cpp_app.output_of(Path("/bin/sh"), "-c", f'{before} exec "$@"', "sh", *arguments)
+
+
+def test_a_disk_that_is_full(program: Path, traced: Path, tmp_path: Path) -> None:
+    """A limit of the size of files cuts the writing in the middle, as a full disk does."""
+    old = tmp_path / "q.pt"
+    old.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match=r"save: cannot write the module to '.*q.pt': File too"):
+        save_to(old, program, traced, before="trap '' XFSZ; ulimit -f 4;")
+    assert old.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_a_program_that_ends_while_it_writes(program: Path, traced: Path, tmp_path: Path) -> None:
+    old = tmp_path / "q.pt"
+    old.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="exited with -25"):  # the signal of the limit
+        save_to(old, program, traced, before="ulimit -f 4;")
+    assert old.read_bytes() == b"old"
+
+
+def test_places_that_cannot_be_written(program: Path, traced: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"'.*none/q.pt': No such file or directory"):
+        save_to(tmp_path / "none" / "q.pt", program, traced)
+    with pytest.raises(RuntimeError, match="Is a directory"):
+        save_to(tmp_path, program, traced)
+    with pytest.raises(RuntimeError, match="'/dev/full': No space left on device"):
+        save_to(Path("/dev/full"), program, traced)
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    with pytest.raises(RuntimeError, match="Too many levels of symbolic links"):
+        save_to(circle, program, traced)
+    assert list(tmp_path.iterdir()) == [circle]
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_link_stays_a_link(
+    program: Path, traced: Path, tmp_path: Path, old: bytes | None
+) -> None:
+    (tmp_path / "folder").mkdir()
+    link, behind = tmp_path / "link", tmp_path / "folder" / "behind"
+    link.symlink_to("folder/behind")
+    if old is not None:
+        behind.write_bytes(old)
+    save_to(link, program, traced)
+    assert link.is_symlink()
+    assert behind.read_bytes()[:2] == b"PK"
 
 
 def test_no_python_is_linked(program: Path) -> None:
