@@ -26,14 +26,14 @@ std::string text_of(const at::Tensor& bytes) {
 /// "fc/linear" of "fc/linear/0".
 std::string family_of(const std::string& site) { return site.substr(0, site.rfind('/')); }
 
-/// Removes the sites of calls that did not come into the trace: dead ones, such as the mean of the
-/// weights that nn.MultiheadAttention returns beside its result, and those inside of a
+/// Sets the sites aside of calls that did not come into the trace: dead ones, such as the mean of
+/// the weights that nn.MultiheadAttention returns beside its result, and those inside of a
 /// torch.autograd.Function. Where a module has some calls of a family in the trace but not all,
 /// which of them are missing is not known: those sites stay, and do not fit. Nor does a summary fit
 /// that lacks sites of the trace; its error lists them all.
 void drop_untraced_sites(const torch::jit::Module& traced,
-                         const std::vector<std::string>& sites_of_trace,
-                         std::vector<SiteParams>& sites) {
+                         const std::vector<std::string>& sites_of_trace, Summary& summary) {
+  std::vector<SiteParams>& sites = summary.sites;
   std::set<std::string> known;
   for (const SiteParams& params : sites) known.insert(params.site);
   const bool has_all = std::all_of(sites_of_trace.begin(), sites_of_trace.end(),
@@ -43,11 +43,21 @@ void drop_untraced_sites(const torch::jit::Module& traced,
   for (const auto& named : traced.named_modules()) modules.insert(named.name);
   std::set<std::string> families;
   for (const std::string& site : sites_of_trace) families.insert(family_of(site));
-  const auto is_untraced = [&](const SiteParams& params) {
+  const auto is_traced = [&](const SiteParams& params) {
     const std::string family = family_of(params.site);
-    return families.count(family) == 0 && modules.count(family.substr(0, family.rfind('/'))) != 0;
+    return families.count(family) != 0 || modules.count(family.substr(0, family.rfind('/'))) == 0;
   };
-  sites.erase(std::remove_if(sites.begin(), sites.end(), is_untraced), sites.end());
+  const auto first = std::stable_partition(sites.begin(), sites.end(), is_traced);
+  for (auto site = first; site != sites.end(); ++site) {
+    const std::string family = family_of(site->site);
+    const std::size_t slash = family.rfind('/');
+    site->reason = "no " + family.substr(slash + 1) + " of " +
+                   (slash == 0 ? "the model itself" : "'" + family.substr(0, slash) + "'") +
+                   " is in the trace: its result is not used, or it is inside of a "
+                   "torch.autograd.Function";
+    summary.untraced.push_back(std::move(*site));
+  }
+  sites.erase(first, sites.end());
 }
 
 }  // namespace
@@ -70,7 +80,7 @@ Compiled quantize(const torch::jit::Module& traced, Summary summary,
                   const std::vector<std::string>& preserved_attrs, Target target) {
   const Normalized normalized = normalize(traced, summary.opaque, preserved_attrs);
   follow_folded_norms(normalized.module.get_method("forward").graph(), summary.sites);
-  drop_untraced_sites(traced, normalized.sites, summary.sites);
+  drop_untraced_sites(traced, normalized.sites, summary);
   return compile_by_summary(normalized, summary, fusions, preserved_attrs, target);
 }
 
@@ -80,7 +90,8 @@ Compiled compile_by_summary(const Normalized& normalized, const Summary& summary
   check_calibrated(summary);
   check_same_sites(normalized.sites, keys_of(summary.sites), "the traced module",
                    "the calibration");
-  return compile(normalized.module, summary.sites, fusions, preserved_attrs, target);
+  return compile(normalized.module, summary.sites, fusions, preserved_attrs, target,
+                 summary.untraced);
 }
 
 }  // namespace passes

@@ -268,7 +268,8 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 }
 
 std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
-                        const KeptFloat& kept, const FusionLog& fusions) {
+                        const KeptFloat& kept, const FusionLog& fusions,
+                        const std::vector<SiteParams>& untraced) {
   std::map<std::int64_t, Entry> entries;
   const Int8Values int8(graph);
   Integers integers;
@@ -303,6 +304,11 @@ std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<O
     for (std::size_t k = 0; k < outcome.ids.size(); ++k)
       json << (k == 0 ? "" : ",") << outcome.ids[k];
     json << "],\"refusal\":" << quoted(outcome.refusal) << "}";
+  }
+  json << "],\"untraced\":[";
+  for (std::size_t i = 0; i < untraced.size(); ++i) {
+    json << (i == 0 ? "" : ",") << "{\"site\":" << quoted(untraced[i].site)
+         << ",\"reason\":" << quoted(untraced[i].reason) << "}";
   }
   json << "]}";
   return json.str();

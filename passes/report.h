@@ -28,7 +28,8 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 /// The report as JSON:
 ///   {"version":1,"ops":[{"module":"fc","op":"aten::linear","index":0,"became":"int8",
 ///                        "kernel":"ipex_quant::linear","epilogue":"relu","reason":""}, ...],
-///    "fusions":[{"name":"mine","ops":[0,1],"refusal":""}, ...]}
+///    "fusions":[{"name":"mine","ops":[0,1],"refusal":""}, ...],
+///    "untraced":[{"site":"fc/mean/0","reason":"..."}, ...]}
 /// `graph` is the bound graph whose nodes still carry iq_ids, `ops` the original ops.
 ///   int8          an int8 kernel computes it, alone or as a part of its epilogue
 ///   pass_through  it moves int8 data
@@ -38,7 +39,9 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 /// it reads or makes int8 data, else float, and `kernel` is the user's operator.
 ///   float         runs in float, for `reason`; `kernel` is empty, or names the kernel in whose
 ///                 epilogue it is a float32 step, or that reads operands which are int8 anyway
+/// `untraced` are calibrated sites that the trace has no call of, so that no op stands for them.
 std::string report_json(const std::shared_ptr<Graph>& graph, const std::vector<OriginalOp>& ops,
-                        const KeptFloat& kept, const FusionLog& fusions);
+                        const KeptFloat& kept, const FusionLog& fusions,
+                        const std::vector<SiteParams>& untraced);
 
 }  // namespace ipex_quant::passes

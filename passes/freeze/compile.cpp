@@ -66,7 +66,8 @@ at::Tensor bytes(const std::string& text) {
 
 Compiled compile(const torch::jit::Module& normalized, const std::vector<SiteParams>& sites,
                  const std::vector<Fusion>& fusions,
-                 const std::vector<std::string>& preserved_attrs, Target target) {
+                 const std::vector<std::string>& preserved_attrs, Target target,
+                 const std::vector<SiteParams>& untraced) {
   check_names(fusions);
   FusionLog fusion_log;
   std::vector<Fusion> logged = fusions;
@@ -87,7 +88,7 @@ Compiled compile(const torch::jit::Module& normalized, const std::vector<SitePar
   context.fusions = &logged;
   run_pipeline(compile_passes(target), graph, context, normalized_properties());
 
-  Compiled compiled{module, report_json(graph, ops, kept, fusion_log)};
+  Compiled compiled{module, report_json(graph, ops, kept, fusion_log, untraced)};
   strip_attributes(graph);
   if (module.hasattr(kOriginalOpsAttribute))
     module.type()->unsafeRemoveAttribute(kOriginalOpsAttribute);

@@ -20,9 +20,10 @@ struct Compiled {
 
 /// Runs the compile rows of the pipeline on a copy of a normalized module, which is not changed.
 /// `sites` has one entry for each site of the graph; a site without entry is an error that lists
-/// the names of both sides.
+/// the names of both sides. The report names the `untraced` ones, with their reasons.
 Compiled compile(const torch::jit::Module& normalized, const std::vector<SiteParams>& sites,
                  const std::vector<Fusion>& fusions,
-                 const std::vector<std::string>& preserved_attrs, Target target = Target::kInt8);
+                 const std::vector<std::string>& preserved_attrs, Target target = Target::kInt8,
+                 const std::vector<SiteParams>& untraced = {});
 
 }  // namespace ipex_quant::passes

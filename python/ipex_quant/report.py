@@ -49,13 +49,28 @@ class FusionRow:
     """Why they were left as they are; empty when the fusion was applied."""
 
 
+@dataclass(frozen=True)
+class UntracedSite:
+    """A calibrated site of which the trace has no call."""
+
+    site: str
+    reason: str
+
+
 class Report:
     """Rows in the order of the model; print it, or take it apart with `to_dict`."""
 
-    def __init__(self, rows: list[Row], fusions: Sequence[FusionRow] = ()) -> None:
+    def __init__(
+        self,
+        rows: list[Row],
+        fusions: Sequence[FusionRow] = (),
+        untraced: Sequence[UntracedSite] = (),
+    ) -> None:
         self.rows = rows
         self.fusions = list(fusions)
         """One row per match of the user's fusions, and one per fusion without a match."""
+        self.untraced = list(untraced)
+        """Sites that were calibrated in vain: no row stands for them."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -77,6 +92,7 @@ class Report:
             "counts": self.counts(),
             "ops": [asdict(row) for row in self.rows],
             "fusions": [asdict(row) for row in self.fusions],
+            "untraced": [asdict(site) for site in self.untraced],
         }
 
     def to_json(self) -> str:
@@ -99,6 +115,8 @@ class Report:
         yield table
         if self.fusions:
             yield self._table_of_fusions()
+        if self.untraced:
+            yield self._table_of_untraced()
 
     def _table_of_fusions(self) -> Table:
         table = Table(title="fusions of the user", title_justify="left")
@@ -108,6 +126,14 @@ class Report:
             ops = (self.rows[i] for i in row.ops)
             names = [f"{op.module} {op.op.removeprefix('aten::')} {op.index}".strip() for op in ops]
             table.add_row(row.name, ", ".join(names), row.refusal or "applied")
+        return table
+
+    def _table_of_untraced(self) -> Table:
+        table = Table(title="calibrated, but not in the trace", title_justify="left")
+        for column in ("site", "reason"):
+            table.add_column(column, overflow="fold")
+        for site in self.untraced:
+            table.add_row(site.site, site.reason)
         return table
 
     def __str__(self) -> str:
@@ -134,7 +160,8 @@ def report(quantized: Any) -> Report:
                 "update it"
             )
         fusions = [FusionRow(**entry) for entry in content.get("fusions", ())]
-        return Report([_row(entry) for entry in content["ops"]], fusions)
+        untraced = [UntracedSite(**entry) for entry in content.get("untraced", ())]
+        return Report([_row(entry) for entry in content["ops"]], fusions, untraced)
     except (ValueError, KeyError, TypeError) as error:
         raise QuantizationError(f"the report inside the module is corrupted: {error}") from error
 

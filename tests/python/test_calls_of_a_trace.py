@@ -131,6 +131,15 @@ class DeadCall(Linear):
         return self.fc(x) * x.tanh()
 
 
+def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
+    """Calibrated on four batches, the last one being the one traced."""
+    prepared = ipex_quant.prepare(net, ipex_quant.default_static_qconfig, example_inputs=x)
+    with torch.no_grad():
+        for batch in (*(torch.randn_like(x) for _ in range(3)), x):
+            prepared(batch)
+        return ipex_quant.jit.quantize(torch.jit.trace(prepared, x, check_trace=False))
+
+
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
 @pytest.mark.parametrize(
@@ -144,17 +153,42 @@ def test_quantizes(model: type[nn.Module]) -> None:
     torch.manual_seed(0)
     net = model().eval()
     x = torch.randn(2, 5, 7, 8)
-    prepared = ipex_quant.prepare(net, ipex_quant.default_static_qconfig, example_inputs=x)
+    quantized = quantize(net, x)
     with torch.no_grad():
-        for _ in range(3):
-            prepared(torch.randn(2, 5, 7, 8))
-        prepared(x)
-        quantized = ipex_quant.jit.quantize(torch.jit.trace(prepared, x, check_trace=False))
         expected, got = net(x), quantized(x)
     assert (got - expected).norm() / expected.norm() < 0.02
     rows = [row for row in ipex_quant.report(quantized) if row.op == "aten::linear"]
     assert {row.became for row in rows} == {"int8"}
     assert torch.jit.is_tracing() is False
+
+
+@pytest.mark.parametrize(
+    ("model", "sites"),
+    [
+        (Attention, {"attention/mean/0": "no mean of 'attention' is in the trace"}),
+        (
+            OwnFunction,
+            {
+                "/sigmoid/0": "no sigmoid of the model itself is in the trace",
+                "/mul/0": "no mul of the model itself is in the trace",
+            },
+        ),
+        (OwnNumber, {}),
+    ],
+)
+def test_the_report_names_the_sites_that_a_trace_forgets(
+    model: type[nn.Module], sites: dict[str, str]
+) -> None:
+    quantized = quantize(model().eval(), torch.randn(2, 5, 7, 8))
+    report = ipex_quant.report(quantized)
+    assert {s.site: s.reason.split(":")[0] for s in report.untraced} == sites
+    assert report.to_dict()["untraced"] == [
+        {"site": s.site, "reason": s.reason} for s in report.untraced
+    ]
+    lines = str(report).splitlines()
+    for site, reason in sites.items():
+        assert any(site in line and reason in line for line in lines)
+    assert ("calibrated, but not in the trace" in str(report)) == bool(sites)
 
 
 def test_calls_that_are_dead_in_a_trace_but_not_alone_are_an_error() -> None:
