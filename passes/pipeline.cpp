@@ -38,6 +38,7 @@
 #include "passes/normalize/remove_dropout.h"
 #include "passes/normalize/remove_mutation.h"
 #include "passes/normalize/settle_fake_quant.h"
+#include "passes/normalize/sink_permutes.h"
 #include "passes/normalize/unflatten_linear.h"
 #include "passes/normalize/view_to_reshape.h"
 #include "passes/quant/fold_sizes.h"
@@ -74,6 +75,7 @@ const std::vector<Pass> kPipeline = {
     {"remove-casts",             plain<remove_casts>,               kCanonical,                 kNone},
     {"view-to-reshape",          plain<view_to_reshape>,            kFunctional,                kNone},
     {"unflatten-linear",         plain<unflatten_linear>,           kFunctional | kCanonical,   kNone},
+    {"sink-permutes",            plain<sink_permutes>,              kFunctional | kCanonical,   kNone},
     {"fold-channel-affine",      plain<fold_channel_affine>,        kFunctional | kCanonical,   kNone},
     {"fold-batch-norm",          plain<fold_batch_norm>,            kFunctional | kCanonical,   kBatchNormFolded},
     {"fold-pad",                 plain<fold_pad>,                   kCanonical,                 kNone},

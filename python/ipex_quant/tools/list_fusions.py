@@ -59,6 +59,8 @@ NORMS = """\
 * batch_norm behind a convolution or linear goes into its weight; zero padding in front of a
   convolution becomes the convolution's own
 * a linear between a reshape to rows and one back reads its input as it is; what is behind it joins
+* sums and products behind a permute of a linear's result (ConvNeXt) join the linear, and the
+  permute goes behind them
 * scaled_dot_product_attention, baddbmm and addmm are taken apart first
 """
 
