@@ -6,14 +6,33 @@
 
 #include "kernels/conv/rows.h"
 #include "kernels/conv/stage.h"
+#include "kernels/conv/wide.h"
 
 namespace ipex_quant::kernels {
 namespace {
 
-/// Output pixels of a phase along an axis.
-int64_t phase_count(const ConvPhase& phase, int axis, int64_t out_size) {
-  const int64_t left = out_size - phase.out_start[axis];
-  return left <= 0 ? 0 : (left + phase.out_step[axis] - 1) / phase.out_step[axis];
+/// Which pixels of a phase a call computes.
+struct PhasePart {
+  int64_t count[kAxes];  ///< output pixels, or groups of them
+  int64_t skip = 0;      ///< of those along the width
+
+  bool empty() const { return count[0] * count[1] * count[2] == 0; }
+};
+
+/// \param wide  output columns of the wide phases
+PhasePart part_of(const ConvPhase& phase, const int64_t (&out_size)[kAxes], int64_t wide) {
+  PhasePart part;
+  for (int a = 0; a < kAxes; ++a) {
+    const int64_t left = out_size[a] - phase.out_start[a];
+    part.count[a] = left <= 0 ? 0 : (left + phase.out_step[a] - 1) / phase.out_step[a];
+  }
+  if (phase.together > 1) {
+    part.count[2] = wide / phase.together;
+  } else {
+    part.skip = wide / phase.out_step[2];
+    part.count[2] = std::max<int64_t>(part.count[2] - part.skip, 0);
+  }
+  return part;
 }
 
 /// Every output pixel reads the input pixel at its own place: a plain matrix product.
@@ -40,12 +59,12 @@ GemmProblem make_problem(const ConvCall& call, size_t phase) {
   return p;
 }
 
-void run_direct(const ConvCall& call, size_t index, const int64_t (&count)[kAxes],
-                Features features, const Parallel& parallel) {
+void run_direct(const ConvCall& call, size_t index, const PhasePart& part, Features features,
+                const Parallel& parallel) {
   const ConvGeometry& g = call.weight->geometry;
   const ConvPhase& phase = call.weight->phases[index];
   GemmProblem p = make_problem(call, index);
-  p.m = call.batch * count[0] * count[1] * count[2];
+  p.m = call.batch * part.count[0] * part.count[1] * part.count[2];
   if (is_pointwise(call)) {
     const PlainRows rows{call.src, g.in_channels};
     p.rows = plain_rows(rows);
@@ -58,7 +77,7 @@ void run_direct(const ConvCall& call, size_t index, const int64_t (&count)[kAxes
   rows.first_batch = 0;
   for (int a = 0; a < kAxes; ++a) {
     rows.size[a] = call.in_size[a];
-    rows.count[a] = count[a];
+    rows.count[a] = part.count[a];
     rows.stride[a] = phase.stride[a];
     rows.offset[a] = phase.offset[a].data();
     rows.taps[a] = static_cast<int64_t>(phase.offset[a].size());
@@ -66,6 +85,10 @@ void run_direct(const ConvCall& call, size_t index, const int64_t (&count)[kAxes
     rows.out_step[a] = phase.out_step[a];
     rows.out_size[a] = call.out_size[a];
   }
+  std::vector<int64_t> width_offset = phase.offset[2];
+  for (int64_t& o : width_offset) o += part.skip * phase.stride[2];
+  rows.offset[2] = width_offset.data();
+  rows.out_start[2] += part.skip * phase.out_step[2];
   p.rows = {&rows, find_conv_rows};
   gemm(p, features, parallel);
 }
@@ -169,26 +192,22 @@ int64_t conv_scratch_bytes(const ConvCall& call) {
   int64_t most = 0;
   if (call.weight->mode == ConvMode::kDirect) return most;
   for (const ConvPhase& phase : call.weight->phases) {
-    int64_t count[kAxes];
-    for (int a = 0; a < kAxes; ++a) count[a] = phase_count(phase, a, call.out_size[a]);
-    if (count[0] * count[1] * count[2] == 0) continue;
-    most = std::max(most, make_stage(*call.weight, phase, count).bytes());
+    const PhasePart part = part_of(phase, call.out_size, 0);
+    if (!part.empty()) most = std::max(most, make_stage(*call.weight, phase, part.count).bytes());
   }
   return most;
 }
 
 void conv(const ConvCall& call, Features features, const Parallel& parallel) {
   if (call.weight->mode == ConvMode::kDepthwise) return run_depthwise(call, features, parallel);
+  const int64_t wide = wide_columns(call);
   for (size_t i = 0; i < call.weight->phases.size(); ++i) {
-    int64_t count[kAxes];
-    for (int a = 0; a < kAxes; ++a) {
-      count[a] = phase_count(call.weight->phases[i], a, call.out_size[a]);
-    }
-    if (count[0] * count[1] * count[2] == 0) continue;
+    const PhasePart part = part_of(call.weight->phases[i], call.out_size, wide);
+    if (part.empty()) continue;
     if (call.weight->mode == ConvMode::kDirect) {
-      run_direct(call, i, count, features, parallel);
+      run_direct(call, i, part, features, parallel);
     } else {
-      run_staged(call, i, count, features, parallel);
+      run_staged(call, i, part.count, features, parallel);
     }
   }
 }

@@ -57,13 +57,14 @@ struct ConvPhase {
   int64_t stride[kAxes];
   std::vector<int64_t> offset[kAxes];
   GemmWeight weight;
+  int64_t together = 1;  ///< pixels of the width that are columns of one row (wide.h)
 };
 
 /// Packed weights, the same for every ISA and zero point.
 struct ConvWeight {
   ConvGeometry geometry;  ///< small groups may have been merged, with zero weights between them
   ConvMode mode;
-  std::vector<ConvPhase> phases;  ///< empty for kDepthwise
+  std::vector<ConvPhase> phases;  ///< empty for kDepthwise; wide ones come last
   DepthwiseWeight depthwise;
 };
 

@@ -1,5 +1,6 @@
 // Splits a convolution into phases and packs the weights of each.
 #include "kernels/conv/conv.h"
+#include "kernels/conv/wide.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -93,6 +94,39 @@ GemmWeight pack_phase(const ConvGeometry& plain_groups, const ConvGeometry& g, C
       {plain.data(), g.groups, out, count / merged, depth, out * count * in, count * in, depth, 1});
 }
 
+/// The phase of `plain`, which has the first pixel of each line, for all pixels side by side.
+ConvPhase wide_phase(const ConvPhase& plain, const ConvGeometry& g, const int8_t* weight,
+                     const AxisPhase (&axes)[kAxes], const WideAxis& wide) {
+  ConvPhase phase = plain;
+  phase.together = phase.out_step[2] = wide.together;
+  phase.stride[2] = wide.stride;
+  phase.offset[2] = wide.offset;
+  const int64_t in = g.in_channels;
+  const int64_t depth_stride = g.taps() * (g.transposed ? g.out_channels : 1);
+  const int64_t out_stride = g.taps() * (g.transposed ? 1 : in);
+  const int64_t n = wide.together * g.out_channels;
+  const int64_t taps =
+      static_cast<int64_t>(axes[0].taps.size() * axes[1].taps.size() * wide.offset.size());
+  std::vector<int8_t> rows;
+  rows.reserve(static_cast<size_t>(n * taps * in));
+  for (const std::vector<int64_t>& tap_of : wide.tap) {
+    for (int64_t out = 0; out < g.out_channels; ++out) {
+      for (const int64_t z : axes[0].taps) {
+        for (const int64_t y : axes[1].taps) {
+          for (const int64_t x : tap_of) {
+            const int64_t at = out * out_stride + (z * g.kernel[1] + y) * g.kernel[2] + x;
+            for (int64_t c = 0; c < in; ++c) {
+              rows.push_back(x < 0 ? int8_t{0} : weight[at + c * depth_stride]);
+            }
+          }
+        }
+      }
+    }
+  }
+  phase.weight = pack_gemm_weight({rows.data(), 1, n, taps, in, n * taps * in, taps * in, in, 1});
+  return phase;
+}
+
 /// -zero_point * sums, modulo 2^32: only the end value of the sums is sure to fit.
 AlignedVector<int32_t> start_values(const AlignedVector<int32_t>& sums, int32_t zero_point) {
   AlignedVector<int32_t> start(sums.size());
@@ -136,8 +170,11 @@ ConvWeight pack_conv_weight(const ConvGeometry& geometry, const int8_t* weight) 
   const ConvGeometry plain_groups = g;
   g = packed.geometry = merge_groups(g);
   packed.mode = choose_mode(g);
-  const int64_t steps[kAxes] = {g.transposed ? g.stride[0] : 1, g.transposed ? g.stride[1] : 1,
-                                g.transposed ? g.stride[2] : 1};
+  const bool wide = packed.mode == ConvMode::kDirect && plain_groups.groups == 1;
+  const WideAxis side_by_side = wide ? choose_wide(g) : WideAxis();
+  std::vector<ConvPhase> wide_phases;
+  int64_t steps[kAxes];
+  for (int a = 0; a < kAxes; ++a) steps[a] = g.transposed ? g.stride[a] : 1;
   for (int64_t z = 0; z < steps[0]; ++z) {
     for (int64_t y = 0; y < steps[1]; ++y) {
       for (int64_t x = 0; x < steps[2]; ++x) {
@@ -152,10 +189,14 @@ ConvWeight pack_conv_weight(const ConvGeometry& geometry, const int8_t* weight) 
           phase.offset[a] = axes[a].offset;
         }
         phase.weight = pack_phase(plain_groups, g, packed.mode, weight, axes);
+        if (x == 0 && side_by_side.together > 1) {
+          wide_phases.push_back(wide_phase(phase, g, weight, axes, side_by_side));
+        }
         packed.phases.push_back(std::move(phase));
       }
     }
   }
+  for (ConvPhase& phase : wide_phases) packed.phases.push_back(std::move(phase));
   return packed;
 }
 
@@ -168,14 +209,18 @@ ConvChannels make_conv_channels(const ConvWeight& weight, int32_t zero_point, co
   const int64_t unit = depthwise ? kDepthwiseUnit : kGemmColumns;
   const int64_t padded_n = (n + unit - 1) / unit * unit;
   const int64_t groups = depthwise ? 1 : g.groups;
+  const int64_t together = weight.phases.empty() ? 1 : weight.phases.back().together;
   ConvChannels c;
   c.zero_point = zero_point;
   c.scale.assign(static_cast<size_t>(groups * padded_n), 0.0f);
   c.bias.assign(static_cast<size_t>(groups * padded_n), 0.0f);
   for (int64_t i = 0; i < g.out_channels; ++i) {
-    const size_t at = static_cast<size_t>(i / n * padded_n + i % n);
-    c.scale[at] = scale[i];
-    c.bias[at] = bias ? bias[i] : 0.0f;
+    // Once per pixel of a row: only with one group is there more than one.
+    for (int64_t p = 0; p < together; ++p) {
+      const size_t at = static_cast<size_t>(i / n * padded_n + i % n + p * n);
+      c.scale[at] = scale[i];
+      c.bias[at] = bias ? bias[i] : 0.0f;
+    }
   }
   if (depthwise) c.start.push_back(start_values(weight.depthwise.sums, zero_point));
   for (const ConvPhase& phase : weight.phases) {

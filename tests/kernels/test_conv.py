@@ -128,6 +128,25 @@ CASES = {
     ),
     "transposed_odd_channels": square(5, 7, 3, 5, stride=2, transposed=True),
     "transposed_signal": Case((2, 8, 9), (8, 5, 5), [3], [2], [1], transposed=True),
+    # pixels side by side: lines that are a whole number of rows, with a rest, and too short for one
+    "few_out_channels": square(64, 3, 3, 15, padding=1),
+    "few_out_channels_rest": square(16, 3, 5, 19, padding=2),
+    "few_out_channels_short": square(16, 3, 3, 4, padding=1),
+    "one_out_channel": square(20, 1, 3, 21, padding=1),
+    "one_out_channel_stride": square(20, 1, 7, 41, padding=3, stride=2),
+    "few_out_channels_dilated": square(16, 2, 3, 21, padding=2, dilation=2),
+    "few_out_channels_signal": Case((2, 16, 53), (4, 16, 5), [1], [2], [1]),
+    "few_out_channels_volume": Case(
+        (1, 16, 3, 4, 13), (2, 16, 2, 3, 3), [1, 1, 1], [0, 1, 1], [1, 1, 1]
+    ),
+    "transposed_few_channels": square(64, 3, 4, 7, stride=2, padding=1, transposed=True),
+    "transposed_few_channels_stride_3": square(
+        16, 2, 5, 5, stride=3, padding=1, transposed=True, output_padding=1
+    ),
+    "transposed_few_channels_doubled": square(16, 4, 2, 7, stride=2, transposed=True),
+    "transposed_few_channels_dilated": square(
+        16, 1, 3, 9, stride=2, dilation=2, padding=1, transposed=True
+    ),
     "transposed_volume": Case(
         (1, 4, 3, 4, 5), (4, 6, 2, 3, 2), [2, 1, 2], [0, 1, 0], [1, 1, 1], transposed=True
     ),
@@ -206,7 +225,8 @@ def test_all_isas_agree(seed):
 
 
 @pytest.mark.parametrize(
-    "name", ["3x3", "first_layer_7x7", "groups", "transposed_stride", "volume"]
+    "name",
+    ["3x3", "first_layer_7x7", "groups", "transposed_stride", "volume", "few_out_channels_rest"],
 )
 def test_threads_and_batch(isa, name, same_for_all_threads):
     case = CASES[name]
@@ -238,15 +258,21 @@ def test_any_input_strides(isa, name):
     assert expected.permute(inner).is_contiguous()
 
 
-@pytest.mark.parametrize("epilogue", ["", "relu", "add_f32|clamp(0,6)", "mul_u8(0.01,3)|silu"])
-def test_float_output(isa, epilogue):
-    case = CASES["3x3"]
+@pytest.mark.parametrize("name", ["3x3", "few_out_channels_rest"])
+@pytest.mark.parametrize(
+    "epilogue", ["", "relu", "add_f32|clamp(0,6)", "prelu", "mul_u8(0.01,3)|silu"]
+)
+def test_float_output(isa, epilogue, name):
+    case = CASES[name]
     x, w, s, b = case.tensors()
     y = case.reference(x, w, s, b, 0.02, 9)
     others = []
     if epilogue.startswith("add_f32"):
         others = [torch.randn(y.shape)]
         y = np.clip(y + others[0].numpy(), np.float32(0), np.float32(6))
+    elif epilogue == "prelu":
+        others = [torch.randn(1, y.shape[1], 1, 1)]
+        y = np.where(y < 0, y * others[0].numpy(), y)
     elif epilogue.startswith("mul_u8"):
         others = [random_u8(y.shape[0], y.shape[1], 1, 1)]
         y = y * dequantize_reference(others[0].numpy(), 0.01, 3)

@@ -56,7 +56,7 @@ def convolutions(draw: st.DrawFn) -> dict:
     nd = draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["dense", "groups", "depthwise", "transposed"]))
     groups = {"groups": draw(st.integers(2, 3)), "depthwise": draw(st.integers(2, 70))}.get(kind, 1)
-    inputs = 1 if kind == "depthwise" else draw(st.integers(1, 12 if nd > 1 else 40))
+    inputs = 1 if kind == "depthwise" else draw(st.integers(1, (40, 20, 12)[nd - 1]))
     outputs = draw(st.integers(1, 2)) if kind == "depthwise" else draw(st.integers(1, 24))
     kernel = draw(st.lists(st.integers(1, (5, 4, 3)[nd - 1]), min_size=nd, max_size=nd))
     stride = draw(st.lists(st.integers(1, 3), min_size=nd, max_size=nd))
