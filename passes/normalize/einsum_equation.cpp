@@ -9,12 +9,11 @@ namespace ipex_quant::passes {
 
 namespace {
 
-constexpr char kEllipsis = '.';
-
-/// Each letter once, none but letters and one ellipsis.
+/// Each letter once, none but letters and an ellipsis in front.
 bool are_letters(const std::string& letters) {
-  return std::all_of(letters.begin(), letters.end(), [&letters](char letter) {
-    const bool known = letter == kEllipsis || std::isalpha(static_cast<unsigned char>(letter));
+  return std::all_of(letters.begin(), letters.end(), [&letters](const char& letter) {
+    const bool in_front = letter == kEllipsis && &letter == letters.data();
+    const bool known = in_front || std::isalpha(static_cast<unsigned char>(letter));
     return known && std::count(letters.begin(), letters.end(), letter) == 1;
   });
 }
@@ -53,32 +52,35 @@ std::optional<EinsumEquation> parse_einsum(std::string text) {
     found.operands.push_back(left.substr(0, comma));
     left.erase(0, comma + 1);
   }
+  left = text.substr(0, arrow);
+  const auto stands = [&left](char letter) { return has_letter(left, letter); };
   const bool valid = are_letters(found.out) &&
                      std::all_of(found.operands.begin(), found.operands.end(), are_letters) &&
-                     std::all_of(found.out.begin(), found.out.end(), [&text, arrow](char letter) {
-                       return has_letter(text.substr(0, arrow), letter);
-                     });
+                     std::all_of(found.out.begin(), found.out.end(), stands) &&
+                     has_letter(found.out, kEllipsis) == has_letter(left, kEllipsis);
   return valid ? std::optional(found) : std::nullopt;
 }
 
 std::optional<BatchedProduct> batched_product(const EinsumEquation& equation) {
   BatchedProduct product;
   const std::string &a = equation.operands[0], &b = equation.operands[1], &out = equation.out;
-  if (has_letter(a + b, kEllipsis)) return std::nullopt;
   for (const char letter : a) {
     const bool in_b = has_letter(b, letter);
     const bool in_out = has_letter(out, letter);
     if (!in_b && !in_out) return std::nullopt;
-    (in_b && in_out ? product.batch : in_b ? product.summed : product.row) += letter;
+    (in_b && in_out ? product.batch : in_b ? product.summed : product.rows) += letter;
   }
   for (const char letter : b) {
     if (has_letter(a, letter)) continue;
     if (!has_letter(out, letter)) return std::nullopt;
-    product.column += letter;
+    product.columns += letter;
   }
-  const bool one_each =
-      product.row.size() == 1 && product.column.size() == 1 && product.summed.size() == 1;
-  return one_each ? std::optional(product) : std::nullopt;
+  if (product.rows.empty() || product.columns.empty() || product.summed.empty())
+    return std::nullopt;
+  // How many an ellipsis stands for is not known, so it is no part of what becomes one dimension.
+  const bool joins = has_letter(product.columns, kEllipsis) ||
+                     (has_letter(product.rows, kEllipsis) && !product.batch.empty());
+  return joins ? std::nullopt : std::optional(product);
 }
 
 std::optional<LinearProduct> linear_product(const EinsumEquation& equation, std::size_t x) {
@@ -95,10 +97,6 @@ std::optional<LinearProduct> linear_product(const EinsumEquation& equation, std:
   for (const char letter : equation.out) {
     (has_letter(weight, letter) ? product.columns : product.rows) += letter;
   }
-  // The place of an ellipsis among other dimensions cannot be moved: its length is not known.
-  const bool moves =
-      read != product.rows + product.summed || equation.out != product.rows + product.columns;
-  if (moves && has_letter(read, kEllipsis)) return std::nullopt;
   const bool all = !product.rows.empty() && !product.columns.empty() && !product.summed.empty();
   return all ? std::optional(product) : std::nullopt;
 }

@@ -8,23 +8,29 @@
 
 namespace ipex_quant::passes {
 
-/// "bid,bjd->bij" taken apart. An ellipsis is the letter '.'; an implicit result is written out.
+/// An ellipsis, which stands in front of the letters and counts as one of them.
+constexpr char kEllipsis = '.';
+
+/// "bid,bjd->bij" taken apart; an implicit result is written out.
 struct EinsumEquation {
   std::vector<std::string> operands;
   std::string out;
 };
 
-/// Nothing when a letter stands twice in one operand or in the result, or where torch would refuse
-/// the equation.
+/// Nothing when a letter stands twice in one operand or in the result, when an ellipsis stands
+/// behind letters or not in the result, or where torch would refuse the equation.
 std::optional<EinsumEquation> parse_einsum(std::string text);
 
-/// The letters of a batched matrix product: [batch, row, summed] x [batch, summed, column].
+/// The letters of a batched matrix product: [batch, rows, summed] x [batch, summed, columns], as
+/// many as there are of each.
 struct BatchedProduct {
-  std::string batch, row, column, summed;
+  std::string batch, rows, columns, summed;
+
+  /// One row, one column and one summed letter.
+  bool is_plain() const { return rows.size() == 1 && columns.size() == 1 && summed.size() == 1; }
 };
 
-/// The equation of two operands as a batched matrix product of one row, one column and one summed
-/// letter; nothing when it is none.
+/// The equation of two operands as a batched matrix product; nothing when it is none.
 std::optional<BatchedProduct> batched_product(const EinsumEquation& equation);
 
 /// The letters of a linear layer: [rows, summed] x [columns, summed] -> [rows, columns], as many as

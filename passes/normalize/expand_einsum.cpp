@@ -32,10 +32,18 @@ class Builder {
   }
 
   Value* product(const BatchedProduct& letters) {
-    Value* a = heads(operand(0), e_.operands[0], letters.batch + letters.row + letters.summed);
-    Value* b = heads(operand(1), e_.operands[1], letters.batch + letters.summed + letters.column);
-    Value* product = site_call("aten::matmul", {a, b}, "einsum");
-    return heads(product, letters.batch + letters.row + letters.column, e_.out);
+    const auto& [batch, rows, columns, summed] = letters;
+    Value* a = in_heads(operand(0), e_.operands[0], batch + rows + summed, letters);
+    Value* b = in_heads(operand(1), e_.operands[1], batch + summed + columns, letters);
+    a = joined(a, summed.size(), 0);
+    b = joined(joined(b, columns.size(), 0), summed.size(), 1);
+    // One matrix meets any number of rows.
+    const bool joins_rows = !batch.empty();
+    if (joins_rows) a = joined(a, rows.size(), 1);
+    Value* y = site_call("aten::matmul", {a, b}, "einsum");
+    y = parted(y, columns, 1, 0);
+    if (joins_rows) y = parted(y, rows, 0, columns.size());
+    return in_heads(y, batch + rows + columns, e_.out, letters);
   }
 
   /// Operand `x` and the constant beside it as a linear layer; `add` brings its bias, or is null.
@@ -47,8 +55,7 @@ class Builder {
     const at::Tensor rows = ordered.flatten(columns).flatten(0, columns - 1).contiguous();
     const auto bias = add == nullptr ? std::nullopt : bias_of(letters, add, sizes);
     Value* input = arrange(operand(x), e_.operands[x], letters.rows + letters.summed);
-    const auto summed = static_cast<std::int64_t>(letters.summed.size());
-    if (summed > 1) input = call("aten::flatten", {input, constant(-summed), constant(-1)});
+    input = joined(input, letters.summed.size(), 0);
     const std::string role = "tensors." + std::to_string(x);
     Value* y = site_call("aten::linear",
                          {input, constant(rows), bias ? constant(*bias) : constant(c10::IValue())},
@@ -83,31 +90,63 @@ class Builder {
     return constant_number(value) == std::optional<double>(1.0);
   }
 
-  /// The value with its dimensions, named by `from`, in the order of `to`.
-  Value* arrange(Value* value, const std::string& from, const std::string& to) {
-    if (from == to) return value;
-    if (const auto swap = one_swap(from, to)) return transpose(value, swap->first, swap->second);
-    return call("aten::permute", {value, constant(order_of(from, to))});
+  /// `count` dimensions of the value, with `behind` others behind them, as one.
+  Value* joined(Value* value, std::size_t count, std::size_t behind) {
+    if (count < 2) return value;
+    const auto end = -1 - static_cast<std::int64_t>(behind);
+    const auto begin = end + 1 - static_cast<std::int64_t>(count);
+    return call("aten::flatten", {value, constant(begin), constant(end)});
   }
 
-  /// The same for an operand of a product. A key is transposed to heads first, and then on: as the
-  /// two steps that attention has.
-  Value* heads(Value* value, const std::string& from, const std::string& to) {
+  /// The inverse; the sizes are those of the letters in operand `x`.
+  Value* parted(Value* value, const std::string& letters, std::size_t x, std::size_t behind) {
+    if (letters.size() < 2) return value;
+    std::vector<Value*> sizes;
+    for (const char letter : letters) {
+      const std::int64_t dim = dim_of(e_.operands[x], e_.operands[x].find(letter));
+      sizes.push_back(call("aten::size", {operand(x), constant(dim)}));
+    }
+    Node* list = graph_.insertNode(graph_.createList(c10::IntType::get(), sizes));
+    const auto at = -1 - static_cast<std::int64_t>(behind);
+    return call("aten::unflatten", {value, constant(at), list->output()});
+  }
+
+  /// The dimension of a letter: from the end where an ellipsis stands in front.
+  static std::int64_t dim_of(const std::string& letters, std::size_t at) {
+    const std::size_t from_end = has_letter(letters, kEllipsis) ? letters.size() : 0;
+    return static_cast<std::int64_t>(at) - static_cast<std::int64_t>(from_end);
+  }
+
+  /// The value with its dimensions, named by `from`, in the order of `to`.
+  Value* arrange(Value* value, std::string from, const std::string& to) {
+    if (from == to) return value;
+    if (!has_letter(from, kEllipsis) && !one_swap(from, to))
+      return call("aten::permute", {value, constant(order_of(from, to))});
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      if (from[i] == to[i]) continue;
+      const std::size_t other = from.find(to[i]);
+      value = transpose(value, dim_of(from, i), dim_of(from, other));
+      std::swap(from[i], from[other]);
+    }
+    return value;
+  }
+
+  /// The same around a product. A key is transposed to heads first, and then on: as the two steps
+  /// that attention has.
+  Value* in_heads(Value* value, const std::string& from, const std::string& to,
+                  const BatchedProduct& letters) {
     std::string middle = to;
     std::swap(middle[middle.size() - 2], middle[middle.size() - 1]);
-    const bool direct = from == to || one_swap(from, to);
+    const bool direct = !letters.is_plain() || from == to || one_swap(from, to);
     if (direct || !(from == middle || one_swap(from, middle))) return arrange(value, from, to);
     return transpose(arrange(value, from, middle), -2, -1);
   }
 
-  /// The two dimensions whose exchange makes `to` of `from`.
-  static std::optional<std::pair<std::int64_t, std::int64_t>> one_swap(const std::string& from,
-                                                                       const std::string& to) {
-    std::vector<std::int64_t> moved;
-    for (std::size_t i = 0; i < from.size(); ++i) {
-      if (from[i] != to[i]) moved.push_back(static_cast<std::int64_t>(i));
-    }
-    return moved.size() == 2 ? std::optional(std::pair(moved[0], moved[1])) : std::nullopt;
+  /// Whether exchanging two dimensions makes `to` of `from`.
+  static bool one_swap(const std::string& from, const std::string& to) {
+    std::size_t moved = 0;
+    for (std::size_t i = 0; i < from.size(); ++i) moved += from[i] != to[i] ? 1 : 0;
+    return moved == 2;
   }
 
   Value* transpose(Value* value, std::int64_t first, std::int64_t second) {
@@ -133,15 +172,16 @@ class Builder {
   Node* replaced_ = nullptr;
 };
 
-/// A float32 constant with a dimension for each letter, none of which einsum would stretch.
-bool is_weight(const at::Tensor& tensor, const std::string& letters, const std::string& summed) {
-  if (tensor.scalar_type() != at::kFloat ||
-      tensor.dim() != static_cast<std::int64_t>(letters.size()) || tensor.numel() == 0)
-    return false;
-  const auto is_long = [&](char letter) {
-    return tensor.size(static_cast<std::int64_t>(letters.find(letter))) > 1;
-  };
-  return std::all_of(summed.begin(), summed.end(), is_long);
+/// Whether einsum stretches the constant operand `x`: a size of 1 meets any size that is summed.
+bool stretches(const EinsumEquation& equation, const Value* operand, std::size_t x) {
+  const auto tensor = constant_tensor(operand);
+  const std::string& letters = equation.operands[x];
+  if (!tensor || tensor->dim() < static_cast<std::int64_t>(letters.size())) return false;
+  for (std::size_t i = 0; i < letters.size(); ++i) {
+    const auto from_end = static_cast<std::int64_t>(i) - static_cast<std::int64_t>(letters.size());
+    if (!has_letter(equation.out, letters[i]) && tensor->size(from_end) == 1) return true;
+  }
+  return false;
 }
 
 Value* build_linear(Builder& builder, const EinsumEquation& equation, Node* einsum) {
@@ -150,12 +190,20 @@ Value* build_linear(Builder& builder, const EinsumEquation& equation, Node* eins
     const auto weight = constant_tensor(operands[1 - x]);
     if (!weight || constant_tensor(operands[x])) continue;
     const auto letters = linear_product(equation, x);
-    if (!letters || !is_weight(*weight, equation.operands[1 - x], letters->summed)) return nullptr;
+    if (!letters || weight->scalar_type() != at::kFloat || weight->numel() == 0) return nullptr;
     Node* user = only_user(einsum->output());
     const bool adds = user != nullptr && is_op(user, {"aten::add"});
     return builder.linear(*letters, x, *weight, adds ? user : nullptr);
   }
   return nullptr;
+}
+
+Value* build_product(Builder& builder, const EinsumEquation& equation, Node* einsum) {
+  const auto operands = einsum->input(1)->node()->inputs();
+  if (stretches(equation, operands[0], 0) || stretches(equation, operands[1], 1)) return nullptr;
+  if (Value* linear = build_linear(builder, equation, einsum)) return linear;
+  const auto letters = batched_product(equation);
+  return letters ? builder.product(*letters) : nullptr;
 }
 
 /// Why the einsum stays; "" when it was expanded.
@@ -173,14 +221,11 @@ std::string expand(Graph& graph, Node* einsum) {
   Value* result = nullptr;
   if (count == 1) {
     const std::string& letters = equation->operands[0];
-    const bool ellipsis = has_letter(letters, '.');
-    if (letters == equation->out || ellipsis || letters.size() != equation->out.size())
+    if (letters == equation->out || letters.size() != equation->out.size())
       return "an einsum of one operand that is no permutation";
     result = builder.permuted();
   } else {
-    result = build_linear(builder, *equation, einsum);
-    const auto letters = batched_product(*equation);
-    if (result == nullptr && letters) result = builder.product(*letters);
+    result = build_product(builder, *equation, einsum);
   }
   if (result == nullptr) return neither;
   if (Node* replaced = builder.replaced(); replaced != einsum) {

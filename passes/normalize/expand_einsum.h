@@ -6,13 +6,14 @@
 
 namespace ipex_quant::passes {
 
-/// Expands aten::einsum of equations in which no operand has a letter twice:
+/// Expands aten::einsum of equations in which no operand has a letter twice and an
+/// ellipsis stands in front:
 ///  * of a value and a constant that share no letter of the result: a linear layer. The constant
 ///    becomes its weight [columns, summed], and a constant that is added to the columns its bias;
-///  * of two values, a batched matrix product: one row, one column and one summed letter, the
-///  others
-///    in both operands and in the result. Operands are transposed to [batch..., row, summed] and
-///    [batch..., summed, column] and the result back, as attention is written out by hand;
+///  * of two values, a batched matrix product. Operands are transposed to [batch..., row, summed]
+///  and
+///    [batch..., summed, column] and the result back, as attention is written out by hand; several
+///    rows, columns or summed letters are one dimension in between;
 ///  * of one value whose letters all stand in the result: a permute.
 /// The product keeps the site; iq_role says which operands of the list it reads: "einsum" both,
 /// "tensors.0" or "tensors.1" the one that is no weight.

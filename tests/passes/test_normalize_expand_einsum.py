@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +22,7 @@ GRAPH = """graph(%a : Tensor, %b : Tensor):
 
 def check(equation: str, *body: str) -> None:
     sizes = {letter: n for n, letter in enumerate("bhqkdiecxyz", start=2)}
-    operands = equation.replace(" ", "").split("->")[0].split(",")
+    operands = equation.replace(" ", "").replace("...", "xy").split("->")[0].split(",")
     inputs = [torch.randn(*(sizes[letter] for letter in letters)) for letters in operands]
     after = "\n".join(["graph(%0, %1):", *body]) if body else None
     Golden("expand-einsum").check(GRAPH.format(equation), after, inputs=inputs, tolerance=1e-5)
@@ -47,6 +49,54 @@ def test_weighted_values() -> None:
     )
 
 
+def test_several_rows_and_columns() -> None:
+    """The mask heads of DETR; rows of different matrices are one dimension."""
+    check(
+        "bhqc,bcxy->bhqxy",
+        "  %2 = aten::flatten(%1, -2, -1)",
+        "  %3 = aten::flatten(%0, -3, -2)",
+        "  %4 = aten::matmul(%3, %2)",
+        "  %5 = aten::size(%1, 2)",
+        "  %6 = aten::size(%1, 3)",
+        "  %7 = aten::unflatten(%4, -1, [%5, %6])",
+        "  %8 = aten::size(%0, 1)",
+        "  %9 = aten::size(%0, 2)",
+        "  %10 = aten::unflatten(%7, -3, [%8, %9])",
+        "  return (%10)",
+    )
+
+
+def test_several_summed_letters() -> None:
+    check(
+        "bqhd,bkhd->bqk",
+        "  %2 = aten::permute(%1, [0, 2, 3, 1])",
+        "  %3 = aten::flatten(%0, -2, -1)",
+        "  %4 = aten::flatten(%2, -3, -2)",
+        "  %5 = aten::matmul(%3, %4)",
+        "  return (%5)",
+    )
+
+
+def test_rows_of_one_matrix_stay_apart() -> None:
+    check(
+        "...qd,kd->...qk",
+        "  %2 = aten::transpose(%1, 0, 1)",
+        "  %3 = aten::matmul(%0, %2)",
+        "  return (%3)",
+    )
+
+
+def test_ellipsis_is_a_batch() -> None:
+    check(
+        "...qhd,...khd->...hqk",
+        "  %2 = aten::transpose(%0, -3, -2)",
+        "  %3 = aten::transpose(%1, -3, -2)",
+        "  %4 = aten::transpose(%3, -2, -1)",
+        "  %5 = aten::matmul(%2, %4)",
+        "  return (%5)",
+    )
+
+
 class Einsum(nn.Module):
     def __init__(self, equation: str) -> None:
         super().__init__()
@@ -57,7 +107,11 @@ class Einsum(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "equation", ["bid,bjd->bij", "qd,kd->qk", "bcx,bcy->bxy", "bxyc,bxcz->byxz", "xbhi,ybhi->bhxy"]
+    "equation",
+    [
+        *("bid,bjd->bij", "qd,kd->qk", "bcx,bcy->bxy", "bxyc,bxcz->byxz", "xbhi,ybhi->bhxy"),
+        *("bhqd,qkd->bhqk", "bqc,bcxy->bqxy", "bxyc,dcz->bxydz", "zbcde,yxcdb->exbyz", "bqd,bkd"),
+    ],
 )
 def test_runs_in_int8(equation: str) -> None:
     """Calibration of the graph sees the product as an einsum of its operands."""
@@ -100,7 +154,7 @@ def test_one_operand_is_moved() -> None:
     Golden("expand-einsum").check(graph, after, inputs=inputs)
 
 
-@pytest.mark.parametrize("equation", ["ij->ij", "ij->i", "ii->i", "...ij->...ji"])
+@pytest.mark.parametrize("equation", ["ij->ij", "ij->i", "ii->i", "...ij->ij...", "...ij->ij"])
 def test_other_single_operands_stay(equation: str) -> None:
     graph = GRAPH.replace("ListConstruct(%a, %b)", "ListConstruct(%a)").format(equation)
     result = Golden("expand-einsum").check(graph, None)
@@ -131,8 +185,10 @@ def test_attention_is_one_operator() -> None:
         ("bq,bk->bqk", "no batched matrix product"),  # an outer product
         ("bqd,bkd->bq", "no batched matrix product"),  # k is summed alone
         ("bqq,bqk->bk", "no batched matrix product"),  # a diagonal
-        ("...qd,...kd->...qk", "no batched matrix product"),
-        ("bqd,bkd", "no batched matrix product"),  # implicit result: b is summed
+        ("q...d,k...d->q...k", "no batched matrix product"),
+        ("...qd,...kd->qk", "no batched matrix product"),  # the ellipsis is summed
+        ("qd,...kd->q...k", "no batched matrix product"),
+        ("...bqd,bkd->...bqk", "no batched matrix product"),  # rows of unknown number
     ],
 )
 def test_others_stay(equation: str, why: str) -> None:
@@ -140,3 +196,56 @@ def test_others_stay(equation: str, why: str) -> None:
     result = Golden("expand-einsum").check(graph, None)
     node = next(n for n in result.nodes() if n.kind() == "aten::einsum")
     assert why in node.s("iq_reason")
+
+
+def random_product(rng: random.Random) -> str:
+    """An equation of a batched product with its letters in any order, or with an ellipsis."""
+    letters = rng.sample("bhqkdiecxyz", rng.randint(3, 7))
+    cuts = sorted(rng.sample(range(1, len(letters)), 2))
+    rows, summed, rest = letters[: cuts[0]], letters[cuts[0] : cuts[1]], letters[cuts[1] :]
+    columns, batch = rest[:1] + rest[3:], rest[1:3]
+
+    def shuffled(some: list[str]) -> str:
+        return "".join(rng.sample(some, len(some)))
+
+    a, b, out = (
+        shuffled(some + batch) for some in (rows + summed, summed + columns, rows + columns)
+    )
+    front = rng.choice(["", "", "..."])
+    return f"{front}{a},{front}{b}->{front}{out}"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_products_run_in_int8(seed: int) -> None:
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    equation = random_product(rng)
+    sizes = {letter: n for n, letter in enumerate("bhqkdijecxyz", start=2)}
+    operands = equation.replace("...", "j").split("->")[0].split(",")
+    inputs = [torch.rand(*(sizes[x] % 5 + 2 for x in letters)) - 0.3 for letters in operands]
+    compiled = Compiled(Einsum(equation), *inputs)
+    assert [row["became"] for row in compiled.report] == ["int8"]
+    assert "ipex_quant::matmul" in compiled.kinds
+    assert compiled.error() < 0.03
+
+
+class MaskHead(nn.Module):
+    """A mask for each query, as MaskFormer has it: a product with each pixel of a feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.pixels = nn.Linear(16, 8), nn.Conv2d(3, 8, 3)
+        self.out = nn.Conv2d(4, 2, 1)
+
+    def forward(self, queries: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        masks = torch.einsum("bqc,bchw->bqhw", self.query(queries), self.pixels(image))
+        return self.out(masks)
+
+
+def test_sizes_are_read_when_the_product_runs() -> None:
+    torch.manual_seed(0)
+    compiled = Compiled(MaskHead(), torch.randn(2, 4, 16), torch.randn(2, 3, 12, 9))
+    assert "ipex_quant::dequantize" not in compiled.kinds
+    assert compiled.error() < 0.05
+    queries, image = compiled.inputs
+    assert compiled.error(queries[:1], image[:1, :, 2:, :7]) < 0.05
