@@ -296,9 +296,13 @@ def wrap(module: Any) -> Any:
     return torch.jit._recursive.wrap_cpp_module(module)
 
 
+_trace_lock = threading.RLock()
+"""torch keeps the modules of a running trace in a global: of two at once one loses its modules."""
+
+
 def trace(model: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Trace a module in eval mode without checks of ours or torch's; outputs may be dicts."""
-    with torch.no_grad(), warnings.catch_warnings():
+    with _trace_lock, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that torch.jit is deprecated
         if kwargs:
             return torch.jit.trace(

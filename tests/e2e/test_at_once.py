@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,39 @@ def test_eight_threads_give_the_same_bits_and_keep_no_memory(quantized: Any, cas
     assert after < 1.01 * before, (before, after)
 
 
+class Pause(nn.Module):
+    """Lets other threads run in the middle of a trace."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        return x
+
+
+@pytest.mark.slow
+def test_several_threads_may_quantize() -> None:
+    """A model, which is traced then, and a trace that all threads share."""
+    torch.manual_seed(3)
+    model = nn.Sequential(Pause(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()).eval()
+    x = torch.randn(2, 3, 8, 8)
+
+    def calibrated() -> Any:
+        prepared = ipex_quant.prepare(model, ipex_quant.default_static_qconfig, x)
+        prepared(x)
+        return prepared
+
+    with torch.no_grad():
+        traced = torch.jit.trace(calibrated(), x)
+        expected = ipex_quant.jit.quantize(traced)(x)
+
+    def work(_thread: int) -> bool:
+        with torch.no_grad():
+            modules = [ipex_quant.jit.quantize(traced), ipex_quant.convert(calibrated())]
+            return all(torch.equal(module(x), expected) for module in modules)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
 def test_the_number_of_threads_may_change_between_calls(quantized: Any, cases: list) -> None:
     before = torch.get_num_threads()
     try:
@@ -163,6 +197,7 @@ def test_a_child_of_fork_can_call_the_module(saved: tuple[Path, Path]) -> None:
     assert run(script, *saved) == "equal"
 
 
+@pytest.mark.slow
 def test_a_fork_may_come_while_another_thread_packs() -> None:
     """It waits for the locks of the pools; a child would find them taken for ever."""
     script = """
