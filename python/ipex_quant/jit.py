@@ -304,11 +304,8 @@ def trace(model: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Trace a module in eval mode without checks of ours or torch's; outputs may be dicts."""
     with _trace_lock, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that torch.jit is deprecated
-        if kwargs:
-            return torch.jit.trace(
-                model, example_kwarg_inputs=kwargs, check_trace=False, strict=False
-            )
-        return torch.jit.trace(model, args, check_trace=False, strict=False)
+        inputs = {"example_kwarg_inputs": kwargs} if kwargs else {"example_inputs": args}
+        return torch.jit.trace(model, **inputs, check_trace=False, strict=False)
 
 
 def trace_function(function: Callable, inputs: Sequence[Any]) -> Any:
