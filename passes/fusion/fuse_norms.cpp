@@ -8,6 +8,7 @@
 #include "passes/fusion/known_float.h"
 #include "passes/fusion/post_ops.h"
 #include "passes/ir.h"
+#include "passes/normalize/rank.h"
 #include "passes/quant/data_movement.h"
 #include "passes/quant/shapes.h"
 
@@ -65,7 +66,8 @@ bool is_last_dimension(const Node* softmax) {
   if (!dim || *dim == -1) return dim.has_value();
   Shapes shapes;  // the graph has changed since the softmax before
   const Shape& shape = shapes.of(softmax->input(0));
-  return shape.ranked && *dim + 1 == static_cast<std::int64_t>(shape.dims.size());
+  if (shape.ranked) return *dim + 1 == static_cast<std::int64_t>(shape.dims.size());
+  return rank_of(softmax->output()) == std::optional(*dim + 1);
 }
 
 bool fuse_softmax(Graph& graph, Node* node) {

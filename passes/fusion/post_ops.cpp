@@ -147,11 +147,16 @@ const Value* masked_scores(const Node* node) {
   return node->input(is_op(node, {"aten::where"}) ? 1 : 0);
 }
 
-/// A mask put on attention scores: softmax and the product with the values fix the shape of the
-/// masked scores to that of the scores, though the mask's own sizes may be unknown.
+bool scales(const Node* node) {
+  return is_op(node, {"aten::mul", "aten::div"}) && constant_number(node->input(1));
+}
+
+/// A mask or a score of positions put on attention scores: softmax and the product with the values
+/// fix the shape of the masked scores to that of the scores, though the mask's own sizes may be
+/// unknown.
 bool is_attention_mask(const Match& m) {
   const Node* node = m.node;
-  while (is_op(node, {"aten::add", "aten::masked_fill", "aten::where"})) {
+  while (is_op(node, {"aten::add", "aten::masked_fill", "aten::where"}) || scales(node)) {
     const auto& uses = node->output()->uses();
     if (uses.size() != 1) return false;
     node = uses[0].user;

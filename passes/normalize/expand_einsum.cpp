@@ -206,6 +206,33 @@ Value* build_product(Builder& builder, const EinsumEquation& equation, Node* ein
   return letters ? builder.product(*letters) : nullptr;
 }
 
+/// Writes on a value how many dimensions its letters say that it has.
+void note_rank(Value* value, const std::string& letters) {
+  const auto type = value->type()->cast<c10::TensorType>();
+  if (type && !has_letter(letters, kEllipsis)) value->setType(type->withDim(letters.size()));
+}
+
+/// Lets reads of a size that one operand alone has read it of that one: the einsum may then move
+/// below them, to what follows it.
+void redirect_sizes(Graph& graph, const Node* einsum, const EinsumEquation& equation) {
+  const auto uses = einsum->output()->uses();
+  for (const torch::jit::Use& use : uses) {
+    if (!is_op(use.user, {"aten::size"}) || use.user->inputs().size() != 2) continue;
+    const auto dim = constant_int(use.user->input(1));
+    const auto count = static_cast<std::int64_t>(equation.out.size());
+    if (!dim || has_letter(equation.out, kEllipsis) || *dim < -count || *dim >= count) continue;
+    const char letter = equation.out[static_cast<std::size_t>(*dim < 0 ? *dim + count : *dim)];
+    const bool in_first = has_letter(equation.operands[0], letter);
+    const std::size_t x = in_first ? 0 : 1;
+    if (in_first && equation.operands.size() > 1 && has_letter(equation.operands[1], letter))
+      continue;
+    const torch::jit::WithInsertPoint guard(use.user);
+    const auto at = static_cast<std::int64_t>(equation.operands[x].find(letter));
+    use.user->replaceInput(1, insert_constant(graph, at));
+    use.user->replaceInput(0, einsum->input(1)->node()->input(x));
+  }
+}
+
 /// Why the einsum stays; "" when it was expanded.
 std::string expand(Graph& graph, Node* einsum) {
   const Value* list = einsum->input(1);
@@ -216,6 +243,9 @@ std::string expand(Graph& graph, Node* einsum) {
   const auto equation = text ? parse_einsum(*text) : std::nullopt;
   const char* const neither = "an einsum that is no batched matrix product";
   if (!equation || equation->operands.size() != count) return neither;
+  for (std::size_t i = 0; i < count; ++i) {
+    note_rank(list->node()->input(i), equation->operands[i]);
+  }
   const torch::jit::WithInsertPoint guard(einsum);
   Builder builder(graph, einsum, *equation);
   Value* result = nullptr;
@@ -228,6 +258,8 @@ std::string expand(Graph& graph, Node* einsum) {
     result = build_product(builder, *equation, einsum);
   }
   if (result == nullptr) return neither;
+  note_rank(result, equation->out);
+  redirect_sizes(graph, einsum, *equation);
   if (Node* replaced = builder.replaced(); replaced != einsum) {
     replace_value(replaced->output(), result);
     replaced->destroy();

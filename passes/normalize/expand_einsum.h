@@ -15,8 +15,11 @@ namespace ipex_quant::passes {
 ///    [batch..., summed, column] and the result back, as attention is written out by hand; several
 ///    rows, columns or summed letters are one dimension in between;
 ///  * of one value whose letters all stand in the result: a permute.
-/// The product keeps the site; iq_role says which operands of the list it reads: "einsum" both,
-/// "tensors.0" or "tensors.1" the one that is no weight.
+/// How many dimensions operands and result have is noted in their types. Sizes of the result that
+/// one operand alone has are read of that one, so that the scores of relative positions, which need
+/// the length of the keys, can join the product. The product keeps the site; iq_role says which
+/// operands of the list it reads: "einsum" both, "tensors.0" or "tensors.1" the one that is no
+/// weight.
 ///
 /// Others stay float, and iq_reason says why.
 ///

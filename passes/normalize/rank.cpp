@@ -54,6 +54,7 @@ bool keeps_rank(const Node* node) {
                                            "aten::transpose",
                                            "aten::permute",
                                            "aten::slice",
+                                           "aten::index_select",
                                            "aten::narrow",
                                            "aten::max_pool1d",
                                            "aten::max_pool2d",
@@ -222,6 +223,7 @@ std::optional<std::int64_t> rank_at(const Value* value, int depth) {
   }
   if (is_op(node, {"aten::add", "aten::sub", "aten::mul", "aten::div"})) {
     const auto a = rank_at(node->input(0), depth - 1);
+    if (!node->input(1)->type()->cast<c10::TensorType>()) return a;  // a number
     const auto b = rank_at(node->input(1), depth - 1);
     return a && b ? std::make_optional(std::max(*a, *b)) : std::nullopt;
   }

@@ -246,6 +246,7 @@ def test_xlnet_is_int8() -> None:
     int8 = quantized(encoder, ids, ipex_quant.default_static_qconfig)
     became = [row.became for row in ipex_quant.report(int8) if row.op == "aten::einsum"]
     assert became.count("int8") == 8  # q, k, v, r and o; content and position scores; values
+    assert "ipex_quant::attention" in {node.kind() for node in int8.graph.nodes()}
     for x in (ids, torch.randint(0, 99, (3, 11))):
         with torch.no_grad():
             wanted, got = encoder(x), int8(x)

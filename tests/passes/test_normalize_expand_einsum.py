@@ -97,6 +97,28 @@ def test_ellipsis_is_a_batch() -> None:
     )
 
 
+def test_sizes_are_read_from_the_operands() -> None:
+    """That of k from the second; that of b stays, for either may be stretched to the other's."""
+    graph = GRAPH.format("bqd,bkd->bqk").replace(
+        "  return (%y)",
+        """  %minus1 : int = prim::Constant[value=-1]()
+  %zero : int = prim::Constant[value=0]()
+  %k : int = aten::size(%y, %minus1)
+  %n : int = aten::size(%y, %zero)
+  %s : Tensor = aten::add(%y, %k, %n)
+  return (%s)""",
+    )
+    after = """graph(%0, %1):
+  %2 = aten::transpose(%1, 1, 2)
+  %3 = aten::matmul(%0, %2)
+  %4 = aten::size(%1, 1)
+  %5 = aten::size(%3, 0)
+  %6 = aten::add(%3, %4, %5)
+  return (%6)"""
+    inputs = [torch.randn(2, 3, 4), torch.randn(2, 5, 4)]
+    Golden("expand-einsum").check(graph, after, inputs=inputs, tolerance=1e-5)
+
+
 class Einsum(nn.Module):
     def __init__(self, equation: str) -> None:
         super().__init__()
