@@ -264,7 +264,7 @@ std::vector<Operand> activations_of(Node* node) {
   case Kernel::kConv:
     return {{node, 0, {"input"}}};
   case Kernel::kLinear:  // "a": it was a matmul with a constant matrix; a role: an einsum with one
-    if (!role_of(node).empty()) return {{node, 0, {role_of(node)}}};
+    if (!role_of(node).empty()) return {{node, 0, {role_of(node), "input"}}};
     return {{node, 0, {"input", "a"}}};
   case Kernel::kRecurrent:
   case Kernel::kPool:

@@ -224,6 +224,17 @@ def test_channels_have_scales_of_their_own(qconfig: object) -> None:
     assert error.max() < 0.03
 
 
+def test_dynamic_without_data() -> None:
+    """Its summary is made of the graph alone, where the einsum is a linear."""
+    torch.manual_seed(0)
+    model, x = Weighted("bih,hnd->bind", 1).eval(), torch.randn(5, 3, 4)
+    with torch.no_grad():
+        traced = torch.jit.trace(model, x)
+        int8 = ipex_quant.jit.quantize(traced, ipex_quant.default_dynamic_qconfig)
+        assert [row.became for row in ipex_quant.report(int8)] == ["int8"]
+        assert (int8(x) - model(x)).norm() / model(x).norm() < 0.03
+
+
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_xlnet_is_int8() -> None:
     import transformers
