@@ -163,11 +163,12 @@ Result embedding(const Op& op) {
   return shape;
 }
 
-Result mean(const Op& op) {
-  if (op.node->inputs().size() != 4) return std::nullopt;
-  const auto axes = constant_ints(op.node->input(1));
-  const auto keep = constant_bool(op.node->input(2));
-  if (!axes || !keep) return std::nullopt;
+Result reduced(const Op& op) {
+  const Value* dim = argument(op.node, "dim");
+  const Value* keepdim = argument(op.node, "keepdim");
+  const auto axes = dim == nullptr ? std::nullopt : constant_ints(dim);
+  const auto keep = keepdim == nullptr ? std::nullopt : constant_bool(keepdim);
+  if (!axes || axes->empty() || !keep) return std::nullopt;
   Dims dims = op.input(0).dims;
   for (const std::int64_t axis : *axes) {
     const auto at = front_axis(op.input(0), axis);
@@ -356,7 +357,7 @@ const std::unordered_map<std::string, Rule>& rules() {
         {pad, {"constant_pad_nd", "pad"}},
         {linear, {"linear"}},
         {embedding, {"embedding"}},
-        {mean, {"mean"}},
+        {reduced, {"mean", "sum", "amax", "amin", "linalg_vector_norm"}},
         {reshape, {"reshape", "view"}},
         {expand, {"expand"}},
         {arange, {"arange"}},

@@ -224,6 +224,29 @@ def test_convnext_is_int8_throughout(scale_first: bool) -> None:
     assert compiled.error(compiled.inputs[0][:1, :, :24, :16]) < 0.05
 
 
+class ResponseNorm(nn.Module):
+    """The global response normalization of ConvNeXt V2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = (nn.Parameter(torch.randn(1, 1, 1, channels)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = torch.linalg.vector_norm(x, ord=2, dim=(1, 2), keepdim=True)
+        return self.weight * (x * (size / (size.mean(-1, keepdim=True) + 1e-6))) + self.bias + x
+
+
+def test_convnext_v2() -> None:
+    """The sum joins though the norm in the block is float: it does not change the shape."""
+    torch.manual_seed(0)
+    block = Block(16, True)
+    block.narrow = nn.Sequential(ResponseNorm(64), block.narrow)
+    model = nn.Sequential(nn.Conv2d(3, 16, 4, 4), block, nn.Conv2d(16, 8, 2, 2))
+    compiled = Compiled(model, torch.randn(2, 3, 32, 24))
+    assert any("mul_f32|add_u8" in text for text in compiled.epilogues())
+    assert compiled.error() < 0.05
+
+
 class Vocoder(nn.Module):
     """A block of Vocos: ConvNeXt in one dimension, with transposes."""
 
