@@ -50,7 +50,7 @@ at::Tensor cat(at::TensorList tensors, at::ArrayRef<double> scales, at::IntArray
   sizes[static_cast<size_t>(dim)] = 0;
   for (const at::Tensor& tensor : tensors) {
     if (is_skipped(tensor)) continue;
-    channels_last &= is_channels_last(tensor);
+    channels_last &= pixel_stride(tensor) != 0;
     contiguous &= tensor.is_contiguous();
     sizes[static_cast<size_t>(dim)] += tensor.size(dim);
   }
@@ -71,11 +71,13 @@ at::Tensor cat(at::TensorList tensors, at::ArrayRef<double> scales, at::IntArray
   const int64_t out_cols = out.numel() / rows;
 
   int64_t offset = 0;
+  int64_t at = 0;  // of dim
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (is_skipped(tensors[i])) continue;
+    const at::Tensor& tensor = tensors[i];
+    if (is_skipped(tensor)) continue;
     check_qparams(scales[i], zero_points[i], "cat");
-    const at::Tensor src = channels_last ? tensors[i] : tensors[i].contiguous();
-    const int64_t cols = src.numel() / rows;
+    const int64_t size = tensor.size(dim);
+    const int64_t cols = tensor.numel() / rows;
     uint8_t table[256];
     const bool same = static_cast<float>(scales[i]) == static_cast<float>(out_scale) &&
                       zero_points[i] == out_zero_point;
@@ -84,10 +86,22 @@ at::Tensor cat(at::TensorList tensors, at::ArrayRef<double> scales, at::IntArray
                                 inverse_scale(out_scale), static_cast<int32_t>(out_zero_point),
                                 kernels::active_features(), table);
     }
-    kernels::copy_rows({src.const_data_ptr<uint8_t>(), cols, out.data_ptr<uint8_t>() + offset,
-                        out_cols, rows, cols, same ? nullptr : table},
-                       kernels::active_features(), torch_parallel());
+    // A slice of channels is read where it is.
+    const bool pixels = channels_last && dim == 1;
+    const bool dense = channels_last ? is_channels_last(tensor) : tensor.is_contiguous();
+    if (same && !pixels && !dense) {
+      out.narrow(dim, at, size).copy_(tensor);
+    } else {
+      const at::Tensor src = pixels || dense ? tensor
+                             : channels_last ? to_channels_last(tensor)
+                                             : tensor.contiguous();
+      kernels::copy_rows({src.const_data_ptr<uint8_t>(), pixels ? pixel_stride(src) : cols,
+                          out.data_ptr<uint8_t>() + offset, out_cols, rows, cols,
+                          same ? nullptr : table},
+                         kernels::active_features(), torch_parallel());
+    }
     offset += cols;
+    at += size;
   }
   return out;
 }

@@ -48,13 +48,24 @@ std::vector<int64_t> channels_last_strides(at::IntArrayRef sizes) {
   return strides;
 }
 
-bool is_channels_last(const at::Tensor& tensor) {
-  if (tensor.dim() < 3 || tensor.dim() > 5) return false;
-  const std::vector<int64_t> strides = channels_last_strides(tensor.sizes());
-  for (int64_t d = 0; d < tensor.dim(); ++d) {
-    if (tensor.size(d) != 1 && tensor.stride(d) != strides[d]) return false;
+int64_t pixel_stride(const at::Tensor& tensor) {
+  if (tensor.dim() < 3 || tensor.dim() > 5) return 0;
+  if (tensor.size(1) > 1 && tensor.stride(1) != 1) return 0;
+  const int64_t channels = std::max<int64_t>(tensor.size(1), 1);
+  int64_t step = channels;
+  int64_t pixels = 1;  // of the dimensions behind d
+  for (int64_t i = tensor.dim() - 1; i >= 1; --i) {
+    const int64_t d = i == 1 ? 0 : i;
+    if (tensor.size(d) <= 1) continue;
+    if (pixels == 1) step = tensor.stride(d);
+    if (tensor.stride(d) != pixels * step) return 0;
+    pixels *= tensor.size(d);
   }
-  return true;
+  return step >= channels ? step : 0;  // pixels of an expanded tensor overlap
+}
+
+bool is_channels_last(const at::Tensor& tensor) {
+  return tensor.dim() >= 3 && pixel_stride(tensor) == std::max<int64_t>(tensor.size(1), 1);
 }
 
 at::Tensor to_channels_last(const at::Tensor& tensor) {

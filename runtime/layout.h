@@ -27,6 +27,11 @@ std::vector<int64_t> channels_last_strides(at::IntArrayRef sizes);
 /// ignored.
 bool is_channels_last(const at::Tensor& tensor);
 
+/// Elements from pixel to pixel of a [N, C, ...] tensor of 3 to 5 dimensions whose channels lie
+/// innermost and whose pixels have equal distances, as in a slice of the channels of a dense one;
+/// 0 for any other tensor. Strides of dimensions of size 1 are ignored.
+int64_t pixel_stride(const at::Tensor& tensor);
+
 /// `tensor` ([N, C, ...], 3 to 5 dimensions) itself or a copy with channels innermost.
 at::Tensor to_channels_last(const at::Tensor& tensor);
 

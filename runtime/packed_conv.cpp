@@ -166,8 +166,11 @@ at::Tensor PackedConv::run(const at::Tensor& x, at::TensorList others) const {
   at::Tensor out = empty_channels_last(shape, epilogue_.quantize ? at::kByte : at::kFloat);
   if (out.numel() == 0) return out;
 
-  const at::Tensor src = to_channels_last(x);
+  const bool direct = weight_->packed.mode == kernels::ConvMode::kDirect;
+  const int64_t apart = direct ? pixel_stride(x) : 0;
+  const at::Tensor src = apart != 0 ? x : to_channels_last(x);
   call.src = src.const_data_ptr<uint8_t>();
+  call.pixel_bytes = apart != 0 ? apart : g.in_channels;
   call.dst = out.data_ptr();
   call.epilogue = kernels::plan_epilogue(epilogue_, tensors.descriptors.data());
   const int64_t scratch_bytes = kernels::conv_scratch_bytes(call);

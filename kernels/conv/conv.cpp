@@ -61,18 +61,17 @@ GemmProblem make_problem(const ConvCall& call, size_t phase) {
 
 void run_direct(const ConvCall& call, size_t index, const PhasePart& part, Features features,
                 const Parallel& parallel) {
-  const ConvGeometry& g = call.weight->geometry;
   const ConvPhase& phase = call.weight->phases[index];
   GemmProblem p = make_problem(call, index);
   p.m = call.batch * part.count[0] * part.count[1] * part.count[2];
   if (is_pointwise(call)) {
-    const PlainRows rows{call.src, g.in_channels};
+    const PlainRows rows{call.src, call.pixel_bytes};
     p.rows = plain_rows(rows);
     return gemm(p, features, parallel);
   }
   ConvRows rows;
   rows.src = call.src;
-  rows.pixel_bytes = g.in_channels;
+  rows.pixel_bytes = call.pixel_bytes;
   rows.border = call.channels->zero_row.data();
   rows.first_batch = 0;
   for (int a = 0; a < kAxes; ++a) {

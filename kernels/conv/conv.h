@@ -94,6 +94,7 @@ struct ConvCall {
   int64_t in_size[kAxes];
   int64_t out_size[kAxes];  ///< by conv_output_size, all positive
   const uint8_t* src;
+  int64_t pixel_bytes;    ///< from pixel to pixel of src: in_channels, with kDirect at least
   void* dst;              ///< u8 or f32 by the epilogue
   EpiloguePlan epilogue;  ///< a row is a pixel of dst, a column is a channel
   uint8_t* scratch;       ///< conv_scratch_bytes(); may be null when that is 0

@@ -2,7 +2,6 @@
 #include "kernels/eltwise/eltwise.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/eltwise/select.h"
 
@@ -13,9 +12,8 @@ namespace {
 // that only the last part has a tail.
 constexpr int64_t kGrain = 32768;
 
-template <class Args>
-void run_ranges(const Args& args, Features features, const Parallel& parallel) {
-  const auto kernel = select_eltwise<Args>(features);
+template <class Args, class Kernel>
+void run_ranges(const Args& args, const Parallel& parallel, const Kernel& kernel) {
   const int64_t parts = (args.n + kGrain - 1) / kGrain;
   parallel(parts, 1, [&](int64_t begin, int64_t end) {
     Args part = args;
@@ -29,15 +27,17 @@ void run_ranges(const Args& args, Features features, const Parallel& parallel) {
 }  // namespace
 
 void quantize(const QuantizeArgs& args, Features features, const Parallel& parallel) {
-  run_ranges(args, features, parallel);
+  run_ranges(args, parallel, select_eltwise<QuantizeArgs>(features));
 }
 
 void dequantize(const DequantizeArgs& args, Features features, const Parallel& parallel) {
-  run_ranges(args, features, parallel);
+  run_ranges(args, parallel, select_eltwise<DequantizeArgs>(features));
 }
 
 void lut(const LutArgs& args, Features features, const Parallel& parallel) {
-  run_ranges(args, features, parallel);
+  const auto copy = select_eltwise<CopyRowsArgs>(features);
+  run_ranges(args, parallel,
+             [&](const LutArgs& part) { copy({part.src, 0, part.dst, 0, 1, part.n, part.table}); });
 }
 
 void quantize_planes(const QuantizePlanesArgs& args, int64_t images, Features features,
@@ -62,17 +62,13 @@ void quantize_planes(const QuantizePlanesArgs& args, int64_t images, Features fe
 
 void copy_rows(const CopyRowsArgs& args, Features features, const Parallel& parallel) {
   if (args.cols <= 0) return;
-  const auto look_up = select_eltwise<LutArgs>(features);
+  const auto kernel = select_eltwise<CopyRowsArgs>(features);
   parallel(args.rows, std::max<int64_t>(kGrain / args.cols, 1), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const uint8_t* src = args.src + row * args.src_stride;
-      uint8_t* dst = args.dst + row * args.dst_stride;
-      if (args.table == nullptr) {
-        std::memcpy(dst, src, static_cast<size_t>(args.cols));
-      } else {
-        look_up({src, dst, args.cols, args.table});
-      }
-    }
+    CopyRowsArgs part = args;
+    part.src += begin * args.src_stride;
+    part.dst += begin * args.dst_stride;
+    part.rows = end - begin;
+    kernel(part);
   });
 }
 

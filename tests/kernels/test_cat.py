@@ -25,6 +25,12 @@ def run(tensors, qparams, dim):
     return ops.cat(tensors, list(scales), list(zero_points), dim, *OUT)
 
 
+def slice_of_channels(tensor):
+    """The same numbers between other channels, as a chunk of a channels-last tensor has them."""
+    wide = torch.cat([tensor[:, :1], tensor, tensor[:, :1]], 1)
+    return wide.to(memory_format=torch.channels_last)[:, 1:-1]
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2, 3, -1])
 @pytest.mark.parametrize("qparams", [[OUT, OUT, OUT], [OUT, OTHER, (1.0, 0)]])
 def test_cat(isa, dim, qparams, same_for_all_threads):
@@ -39,6 +45,7 @@ def test_cat(isa, dim, qparams, same_for_all_threads):
         [t.to(memory_format=torch.channels_last) for t in tensors],
         [tensors[0], tensors[1].to(memory_format=torch.channels_last), tensors[2]],
         [t.transpose(0, 3).contiguous().transpose(0, 3) for t in tensors],
+        [slice_of_channels(t) for t in tensors],
     ):
         got = same_for_all_threads(lambda views=views: run(views, qparams, dim))
         assert torch.equal(got, wanted)
@@ -46,8 +53,9 @@ def test_cat(isa, dim, qparams, same_for_all_threads):
 
 def test_keeps_channels_last(vector_isa):
     tensors = [u8(2, c, 4, 6).to(memory_format=torch.channels_last) for c in (8, 24)]
-    got = run(tensors, [OUT, OTHER], 1)
-    assert got.is_contiguous(memory_format=torch.channels_last)
+    for views in (tensors, [slice_of_channels(t) for t in tensors]):
+        got = run(views, [OUT, OTHER], 1)
+        assert got.is_contiguous(memory_format=torch.channels_last)
     assert run([t.contiguous() for t in tensors], [OUT, OTHER], 1).is_contiguous()
 
 
