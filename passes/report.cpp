@@ -160,6 +160,19 @@ bool touches_int8(const Node* node, const Int8Values& int8) {
   return false;
 }
 
+/// A cat whose tensors have the scale of its result: it only moves data.
+bool only_joins(const Node* node) {
+  if (!is_op(node, {"ipex_quant::cat"})) return false;
+  const auto scales = torch::jit::toIValue(node->input(1));
+  const auto zero_points = torch::jit::toIValue(node->input(2));
+  if (!scales || !zero_points) return false;
+  const auto same = [](const auto& all, const auto& one) {
+    return std::all_of(all.begin(), all.end(), [&](auto each) { return one && each == *one; });
+  };
+  return same(scales->toDoubleVector(), constant_number(node->input(4))) &&
+         same(zero_points->toIntVector(), constant_int(node->input(5)));
+}
+
 Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   Entry entry;
   if (is_op(node, {"ipex_quant::softmax", "ipex_quant::layer_norm", "ipex_quant::group_norm",
@@ -177,7 +190,7 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
     }
     return entry;
   }
-  if (is_ours(node)) {
+  if (is_ours(node) && !only_joins(node)) {
     entry.became = Became::kInt8;
     entry.kernel = node->kind().toQualString();
     entry.epilogue = epilogue_of(node);

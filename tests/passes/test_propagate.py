@@ -241,7 +241,7 @@ def test_cat_of_equal_qparams_moves_int8(codes: torch.Tensor) -> None:
 """
     after = """
 graph(%0, %1):
-  %2 = aten::cat([%0, %1], 1)
+  %2 = ipex_quant::cat([%0, %1], [0.5, 0.5], [3, 3], 1, 0.5, 3)
   %3 = ipex_quant::dequantize(%2, 0.5, 3)
   return (%3)
 """

@@ -142,6 +142,13 @@ def test_pad_of_int8_values_passes_them_through() -> None:
     assert (found["became"], found["reason"]) == ("pass_through", "")
 
 
+def test_cat_of_one_scale_passes_it_through() -> None:
+    result = compiled(Between(lambda y: torch.cat([y, y.flip(-1)], 2)))
+    found = row(result, "cat")
+    assert (found["became"], found["reason"]) == ("pass_through", "")
+    assert result.kinds.count("ipex_quant::cat") == 1
+
+
 def test_attention_of_int8_values_is_float() -> None:
     result = compiled(Attention(), "/sdpa/0", shape=(2, 5, 16))
     found = row(result, "scaled_dot_product_attention")
