@@ -254,6 +254,15 @@ Summary read_summary(const std::string& json, const std::string& source) {
     read_site(sites[number], number, summary);
   }
   check_unique(keys_of(summary.sites), source);
+  const Json& untraced = member(root, "untraced");
+  TORCH_CHECK(untraced.is_null() || is_list(untraced, is_text), source,
+              ": 'untraced' must be a list of sites, got ", shown(untraced));
+  for (const Json& site : untraced) {
+    SiteParams params;
+    params.site = site.get<std::string>();
+    params.reason = "the trace drops this call: its result is not used there";
+    summary.untraced.push_back(std::move(params));
+  }
   return summary;
 }
 

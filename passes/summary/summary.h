@@ -14,7 +14,8 @@ struct Summary {
   std::string source;               ///< where it is from, for errors
   std::vector<std::string> opaque;  ///< paths of the modules whose ops are no sites
   std::vector<SiteParams> sites;    ///< all sites of the model in order of execution
-  /// Sites of calls that a trace has not got, with the reason; quantize() moves them here.
+  /// Sites of calls that a trace has not got, with the reason: as the model names them where the
+  /// summary of a trace lists them, the others quantize() moves here.
   std::vector<SiteParams> untraced;
   /// int8 sites with an operand whose observer was edited: calibration is still to measure it.
   std::vector<std::string> to_calibrate;

@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/python/pybind_utils.h>
 
 #include "passes/record/recorder.h"
+#include "passes/record/traced_calls.h"
 #include "python/csrc/binding.h"
 
 namespace ipex_quant::python {
@@ -59,6 +60,20 @@ void recorder_stop() {
   recorder->stop();
 }
 
+std::vector<std::pair<std::string, std::int64_t>>
+traced_sites(passes::TracedCalls& calls, const std::vector<at::Tensor>& outputs,
+             const std::vector<std::string>& opaque) {
+  std::vector<std::pair<std::string, std::int64_t>> pairs;
+  for (auto& traced : calls.sites(outputs, opaque)) pairs.emplace_back(traced.site, traced.call);
+  return pairs;
+}
+
+std::vector<bool> calls_of_numbers(const passes::TracedCalls& calls) {
+  std::vector<bool> flags;
+  for (const passes::TracedCall& call : calls.calls()) flags.push_back(call.of_numbers);
+  return flags;
+}
+
 }  // namespace
 
 void bind_record(py::module_& m) {
@@ -67,6 +82,13 @@ void bind_record(py::module_& m) {
         "Call callback(family, op, args, site) before each table operator that this thread runs.");
   m.def("recorder_stop", &recorder_stop,
         "Stop the last recorder of this thread; raise what its callback raised.");
+  py::class_<passes::TracedCalls>(m, "TracedCalls", "The calls that a running trace makes.")
+      .def(py::init<>())
+      .def("note", &passes::TracedCalls::note, py::arg("family"), "Note the call that runs now.")
+      .def("sites", &traced_sites, py::arg("outputs"), py::arg("opaque"),
+           "(site, number of its call or -1) of each site of the trace with these outputs.")
+      .def("of_numbers", &calls_of_numbers,
+           "After sites(): of each call, whether it computes from sizes and constants alone.");
 }
 
 }  // namespace ipex_quant::python

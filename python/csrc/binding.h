@@ -20,7 +20,7 @@ inline std::shared_ptr<py::object> hold(py::object callback) {
           }};
 }
 
-/// op_table, recorder_start, recorder_stop.
+/// op_table, recorder_start, recorder_stop, TracedCalls.
 void bind_record(py::module_& m);
 /// normalize, instrument, run_pass, pass_names, parse_ir and the canonical text of a graph.
 void bind_passes(py::module_& m);

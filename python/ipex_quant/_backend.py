@@ -69,6 +69,11 @@ def recording(callback: Callback) -> Iterator[None]:
         _C.recorder_stop()
 
 
+def traced_calls() -> Any:
+    """Of a running trace: ``note`` each call before it runs, then ask for the ``sites``."""
+    return _C.TracedCalls()
+
+
 def normalize(module: Any, opaque: list[str], preserved: list[str]) -> tuple[Any, list[str]]:
     """Inlined, frozen and normalised copy of a ``torch._C.ScriptModule``, and its site keys."""
     normalized, sites = _C.normalize(module, opaque, preserved)

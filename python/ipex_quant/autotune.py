@@ -12,7 +12,7 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from ipex_quant import frontend, jit, ops, prepared, tuning_inputs
+from ipex_quant import frontend, jit, ops, prepared, state, tuning_inputs
 from ipex_quant.qconfig import as_mapping, default_static_qconfig, wants_dynamic
 from ipex_quant.trials import Journal, Sensitivity, Trial, Trials
 
@@ -190,7 +190,8 @@ class Search:
         }
 
     def _compile(self, floats: set[str]) -> Any:
-        return jit.from_summary(self._traced, with_floats(self._summary, floats, "autotune"))
+        summary = state.read_buffer(self._traced) or self._summary  # with the sites of the trace
+        return jit.from_summary(self._traced, with_floats(summary, floats, "autotune"))
 
     def _call(self, compiled: Any) -> list[torch.Tensor]:
         args, kwargs = ops.map_tensors(self._example, torch.clone)
@@ -297,9 +298,11 @@ class Search:
 
 
 def with_floats(summary: dict[str, Any], floats: set[str], reason: str) -> dict[str, Any]:
-    """The summary with more float sites."""
+    """The summary with more float sites, which have the names of calibration."""
     entries = [
-        {**entry, "decision": "float", "reason": reason} if entry["site"] in floats else entry
+        {**entry, "decision": "float", "reason": reason}
+        if state.calibrated_site(entry) in floats
+        else entry
         for entry in summary["sites"]
     ]
     return {**summary, "sites": entries}

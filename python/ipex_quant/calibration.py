@@ -159,6 +159,10 @@ class Calibrator:
         """End of one forward, also of a failed one."""
         self._fed.clear()
 
+    def has_silent_sites(self) -> bool:
+        """Whether there are sites to calibrate that no call of an observed forward reached."""
+        return any(s.qconfig is not None and s.calls == 0 for s in self.sites.values())
+
     def key(self, path: str, family: str) -> str:
         """The key of the next call of a family inside a module, in this forward."""
         number = self._numbers[path, family]
@@ -233,7 +237,12 @@ class Calibrator:
 
     def _observe(self, site: Site, operand: Operand, value: torch.Tensor, args: list) -> None:
         if value.numel() == 0:
+            # What has weights needs a range: nothing reached it. The others run in float.
+            if operand.seen == 0 and not operand.problem and site.family not in ops.ANCHORS:
+                operand.problem = _EMPTY
             return
+        if operand.problem == _EMPTY:
+            operand.problem = ""
         low, high = (float(v) for v in torch.aminmax(value.detach()))
         if not (abs(low) < float("inf") and abs(high) < float("inf")):
             what = "NaN" if low != low or high != high else "infinite values"
@@ -266,6 +275,9 @@ class Calibrator:
                 operand.observer = observer
             else:
                 operand.observer.forward(value.detach())
+
+
+_EMPTY = "it was empty throughout calibration"
 
 
 def _nothing() -> None:

@@ -57,7 +57,7 @@ def prepare(
         _try_example(target, example, lambda: equalizing.equalize_layers(target, example))
     session = _prepared.Session(target, mapping, example)
     if example is not None:
-        _try_example(target, example, lambda: session.discover(target))
+        _try_example(target, example, lambda: session.discover(target, target))
     return _prepared.attach(target, session)
 
 

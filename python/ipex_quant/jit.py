@@ -194,7 +194,7 @@ def _keep_float(
     """The summary with the sites float that a mapping gives None."""
     entries = []
     for entry in summary["sites"]:
-        path, family, number = entry["site"].rsplit("/", 2)
+        path, family, number = state.calibrated_site(entry).rsplit("/", 2)
         query = _qconfig.SiteQuery(path, family, entry["op"], int(number), _around(types, path))
         chosen, rule = _qconfig.choose(mapping, query)
         if chosen is None:

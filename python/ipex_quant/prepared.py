@@ -18,6 +18,8 @@ from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
 from ipex_quant.observer_edits import Edits
 from ipex_quant.qconfig import QConfigMapping, wants_dynamic
+from ipex_quant.traced import TracedCalls
+from ipex_quant.tracking import PathTracker, module_paths
 
 #: The model as a function of its arguments.
 Run = Callable[..., Any]
@@ -50,62 +52,6 @@ def plain_attention() -> Iterator[None]:
             _fast_path_users -= 1
             if _fast_path_users == 0:
                 torch.backends.mha.set_fastpath_enabled(_fast_path_before)
-
-
-def module_paths(root: nn.Module) -> dict[nn.Module, str]:
-    """Path of each submodule as torch.jit.trace names it: a shared one has its last name."""
-    paths: dict[nn.Module, str] = {}
-
-    def visit(module: nn.Module, prefix: str) -> None:
-        for name, child in module.named_children():
-            paths[child] = prefix + name
-            if not jit.is_script_module(child):
-                visit(child, paths[child] + ".")
-
-    visit(root, "")
-    return paths
-
-
-class PathTracker:
-    """Knows which module is running, by hooks that are there only inside `tracking`."""
-
-    def __init__(self, root: nn.Module) -> None:
-        self._root = root
-        self._stack: list[str] = []
-
-    @property
-    def path(self) -> str:
-        """Path of the running module; that of the root is empty."""
-        return self._stack[-1] if self._stack else ""
-
-    @contextlib.contextmanager
-    def tracking(self) -> Iterator[None]:
-        """Follow the calls of all submodules; scripted ones are left alone, they have no sites."""
-        self._stack.clear()
-        handles = []
-        try:
-            for module, path in module_paths(self._root).items():
-                if not jit.is_script_module(module):
-                    handles += self._hook(module, path)
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _hook(self, module: nn.Module, path: str) -> list[Any]:
-        def enter(_module: nn.Module, _args: Any) -> None:
-            self._stack.append(path)
-
-        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-            # A user's pre-hook that fails ends the call before `enter`.
-            if self._stack and self._stack[-1] is path:
-                self._stack.pop()
-
-        # The tracer opens a module's scope inside of the user's hooks, so these are the innermost.
-        return [
-            module.register_forward_pre_hook(enter),
-            module.register_forward_hook(leave, prepend=True, always_call=True),
-        ]
 
 
 class Session:
@@ -142,20 +88,20 @@ class Session:
         args, kwargs = self.example or ((), {})
         return ops.map_tensors((args, kwargs), lambda t: t.detach().clone())
 
-    def discover(self, model: nn.Module) -> None:
-        """Find the sites by a run on the example inputs, before the model is attached."""
+    def discover(self, model: nn.Module, run: Run) -> None:
+        """Find the sites by a run on the example inputs."""
         try:
-            self._discover(model)
+            self._discover(model, run)
         except MODEL_ERRORS:
             # A branch for tracing may need what only a trace has: sizes that are tensors.
             self.as_traced = False
             self.calibrator = self._new_calibrator()
-            self._discover(model)
+            self._discover(model, run)
 
-    def _discover(self, model: nn.Module) -> None:
+    def _discover(self, model: nn.Module, run: Run) -> None:
         with kept_buffers(model), torch.no_grad():
             args, kwargs = self.example_copy()
-            self.watch(model, model, args, kwargs, observe=False)
+            self.watch(model, run, args, kwargs, observe=False)
 
     def calibrate(self, model: nn.Module, run: Run, args: tuple, kwargs: dict) -> Any:
         """One calibration call of the user."""
@@ -163,9 +109,26 @@ class Session:
             kept = (ops.map_tensors(args, torch.Tensor.detach), dict(kwargs))
             self.calibrator.kept.add(kept)
             result = self.watch(model, run, args, kwargs, observe=True)
+            if self.calibrator.forwards == 0 and self._counts_anew(model, run):
+                self.calibrator.kept.add(kept)
+                result = self.watch(model, run, args, kwargs, observe=True)
             self.calibrator.forwards += 1
             self.summary = None
             return result
+
+    def _counts_anew(self, model: nn.Module, run: Run) -> bool:
+        """Begin again when the first calibration call made fewer calls than the example.
+
+        A model that keeps what it computed, positions for a size as an example, does so from its
+        second run on, and those are the runs to count the calls in.
+        """
+        if self.example is None or self.edits is not None or self.dynamic:
+            return False
+        if not self.calibrator.has_silent_sites():
+            return False
+        self.calibrator = self._new_calibrator()
+        self.discover(model, run)
+        return True
 
     def watch(self, model: nn.Module, run: Run, args: tuple, kwargs: dict, observe: bool) -> Any:
         """Run the model and give the calibrator every call that has a site."""
@@ -183,7 +146,7 @@ class Session:
     ) -> Any:
         tracker = PathTracker(model)
         calibrator = self.calibrator
-        owned = {id(t) for t in (*model.parameters(), *model.buffers()) if t.dim() == 0}
+        owned = owned_numbers(model)
 
         def callback(family: str, op: str, arguments: list, _site: str | None) -> None:
             if computes_numbers(arguments, owned):
@@ -193,6 +156,24 @@ class Session:
         branches = jit.as_traced() if self.as_traced else contextlib.nullcontext()
         with plain_attention(), branches, tracker.tracking(), _backend.recording(callback):
             return run(*args, **kwargs)
+
+    def trace(self, model: nn.Module, run: Run, args: tuple, kwargs: dict) -> Any:
+        """Run the model under the tracer; the buffer gets the summary of its calls in the trace."""
+        with jit.tracing_paused():
+            summary = self.finalise(model)
+        calls = TracedCalls()
+        owned = owned_numbers(model)
+        tracker = PathTracker(model)
+
+        def callback(family: str, _op: str, arguments: list, _site: str | None) -> None:
+            calls.note(tracker.path, family, computes_numbers(arguments, owned))
+
+        with plain_attention(), tracker.tracking(), _backend.recording(callback):
+            result = run(*args, **kwargs)
+        fitted = calls.fit(summary, result, self.opaque)
+        with jit.tracing_paused():
+            state.write_buffer(model, fitted)
+        return result
 
     def measure(self, model: nn.Module, run: Run, event: Callable) -> None:
         """Run the model on the kept inputs; ``event`` gets the calls instead of the calibrator."""
@@ -231,6 +212,11 @@ class Session:
     def rules(self) -> QConfigMapping:
         """The mapping with what a loaded summary changed in it."""
         return self.mapping if self.edits is None else self.edits.rules(self.mapping)
+
+
+def owned_numbers(model: nn.Module) -> set[int]:
+    """The ids of a model's parameters and buffers that hold one number."""
+    return {id(t) for t in (*model.parameters(), *model.buffers()) if t.dim() == 0}
 
 
 def computes_numbers(arguments: list, owned: set[int]) -> bool:
@@ -292,13 +278,12 @@ def attach(model: nn.Module, session: Session) -> nn.Module:
         return run(*args, **kwargs) if run is not None else plain.forward(self, *args, **kwargs)
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if not jit.is_tracing():
+        work = session.calibrate
+        if jit.is_tracing():
+            work = session.trace
+        else:
             state.renew_buffer(self)
-            return session.calibrate(self, lambda *a, **k: run_model(self, *a, **k), args, kwargs)
-        with jit.tracing_paused():
-            state.write_buffer(self, session.finalise(self))
-        with plain_attention():
-            return run_model(self, *args, **kwargs)
+        return work(self, lambda *a, **k: run_model(self, *a, **k), args, kwargs)
 
     forward.__signature__ = _method_signature(run, plain.forward)  # type: ignore[attr-defined]
     members = {

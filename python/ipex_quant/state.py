@@ -24,6 +24,8 @@ SCHEMA = "ipex_quant.summary"
 VERSION = 1
 #: Name of the uint8 buffer in which the summary rides along with a trace.
 BUFFER = "_ipex_quant_state"
+#: Field of an entry whose site has another name in a trace than in calibration: the latter.
+CALIBRATED_AS = "calibrated_as"
 
 
 def fingerprint(sites: Iterable[str]) -> str:
@@ -139,6 +141,12 @@ def read_buffer(module: Any) -> dict[str, Any] | None:
             f"dimension, got {buffer.dtype} of {buffer.dim()}"
         )
     return loads(buffer.cpu().numpy().tobytes(), "the summary inside the traced module")
+
+
+def calibrated_site(entry: dict[str, Any]) -> str:
+    """The site of an entry as calibration named it."""
+    site: str = entry.get(CALIBRATED_AS, entry["site"])
+    return site
 
 
 def observer_fields(observer: Any) -> dict[str, Any]:

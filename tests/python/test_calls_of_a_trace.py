@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import ipex_quant
+from ipex_quant import state
 
 
 class Linear(nn.Module):
@@ -124,11 +125,71 @@ class OwnFunction(Linear):
 
 
 class DeadCall(Linear):
-    """Which of two products is dead cannot be told: they are counted in one module."""
+    """The first of two products is dead: the second has its number in the trace."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        _ = x * x.sigmoid()
+        _ = x * (1000 * x.sigmoid())
         return self.fc(x) * x.tanh()
+
+
+class DeadLinear(Linear):
+    """A layer that is called for nothing and for a write into what is not used, then in earnest."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.fc(100 * x)
+        lost = torch.zeros_like(x)
+        lost[:, 0] = torch.tanh(50 * x)[:, 0]
+        kept = torch.zeros_like(x)
+        kept[:, 0] = self.fc(x)[:, 0]
+        return self.fc(x) + kept
+
+
+class Wanted(nn.Module):
+    """Gives its caller more than that uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        _ = x * x.sigmoid()
+        return self.a(x) * 2.0, self.b(x) * x.tanh()
+
+
+class DeadResult(Linear):
+    """A result of a module that only a dead call of its caller uses is still in its trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Wanted()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, z = self.inner(self.fc(x))
+        _ = y + z
+        return self.fc(z) + x
+
+
+class Cached(Linear):
+    """Keeps what it made of a size; the tracer's sizes are tensors, so it is made anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[object, torch.Tensor] = {}
+
+    def positions(self, n: int) -> torch.Tensor:
+        if n not in self.known:
+            self.known[n] = torch.arange(n).float() * 0.1 * (1 + torch.arange(n))
+        return self.known[n]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.fc(x) + self.positions(x.size(-1))) * x.tanh()
+
+
+class Empty(Linear):
+    """As rotary embeddings of whole heads: what is left of a head is empty."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.cat([x[..., :8], x[..., 8:]], -1))
 
 
 def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
@@ -146,7 +207,8 @@ def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
     "model",
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
-        *(WindowSize, Positions, Attention, OwnFunction),
+        *(WindowSize, Positions, Attention, OwnFunction, Empty),
+        *(DeadCall, DeadLinear, DeadResult, Cached),
     ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:
@@ -158,19 +220,19 @@ def test_quantizes(model: type[nn.Module]) -> None:
         expected, got = net(x), quantized(x)
     assert (got - expected).norm() / expected.norm() < 0.02
     rows = [row for row in ipex_quant.report(quantized) if row.op == "aten::linear"]
-    assert {row.became for row in rows} == {"int8"}
+    assert {row.became for row in rows if row.became != "removed"} == {"int8"}
     assert torch.jit.is_tracing() is False
 
 
 @pytest.mark.parametrize(
     ("model", "sites"),
     [
-        (Attention, {"attention/mean/0": "no mean of 'attention' is in the trace"}),
+        (Attention, {"attention/mean/0": "the trace drops this call"}),
         (
             OwnFunction,
             {
-                "/sigmoid/0": "no sigmoid of the model itself is in the trace",
-                "/mul/0": "no mul of the model itself is in the trace",
+                "/sigmoid/0": "the trace drops this call",
+                "/mul/0": "the trace drops this call",
             },
         ),
         (OwnNumber, {}),
@@ -191,12 +253,40 @@ def test_the_report_names_the_sites_that_a_trace_forgets(
     assert ("calibrated, but not in the trace" in str(report)) == bool(sites)
 
 
-def test_calls_that_are_dead_in_a_trace_but_not_alone_are_an_error() -> None:
+def test_ranges_belong_to_the_calls_that_a_trace_keeps() -> None:
+    """The sites of a trace are numbered without the dead calls; autotune knows both numbers."""
     prepared = ipex_quant.prepare(
-        DeadCall().eval(), ipex_quant.default_static_qconfig, example_inputs=torch.randn(2, 5, 7, 8)
+        DeadLinear().eval(), ipex_quant.default_static_qconfig, example_inputs=torch.ones(2, 5, 8)
     )
-    prepared(torch.randn(2, 5, 7, 8))
-    traced = torch.jit.trace(prepared, torch.randn(2, 5, 7, 8), check_trace=False)
+    x = torch.randn(2, 5, 8)
+    prepared(x)
+    traced = torch.jit.trace(prepared, x, check_trace=False)
+    summary = state.read_buffer(traced)
+    linears = [e for e in summary["sites"] if "/linear/" in e["site"]]
+    assert [e["site"] for e in linears] == ["fc/linear/0", "fc/linear/1"]
+    assert [state.calibrated_site(e) for e in linears] == ["fc/linear/1", "fc/linear/2"]
+    scale = float(x.max() - x.min()) / 255
+    assert all(e["operands"]["input"]["scale"] <= scale * 1.01 for e in linears)
+    assert {"fc/linear/0", "/tanh/0"} <= set(summary["untraced"])
+    report = ipex_quant.report(ipex_quant.jit.quantize(traced))
+    assert [s.site for s in report.untraced] == summary["untraced"]
+
+
+def test_a_trace_of_other_calls_than_those_of_calibration_is_an_error() -> None:
+    class Turns(Linear):
+        turn = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.fc(x)
+            return y.sigmoid() * y if self.turn else y.sigmoid() * y * x
+
+    model = Turns().eval()
+    prepared = ipex_quant.prepare(
+        model, ipex_quant.default_static_qconfig, example_inputs=torch.randn(2, 8), inplace=True
+    )
+    prepared(torch.randn(2, 8))
+    model.turn = 1
+    traced = torch.jit.trace(prepared, torch.randn(2, 8), check_trace=False)
     with pytest.raises(ipex_quant.QuantizationError, match="only in the calibration: '/mul/1'"):
         ipex_quant.jit.quantize(traced)
 
