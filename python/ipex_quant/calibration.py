@@ -91,6 +91,8 @@ class Site:
     form: ops.WeightForm
     operands: dict[str, Operand] = field(default_factory=dict)
     calls: int = 0
+    signature: tuple[Any, ...] = ()
+    """Of its first call, see `ops.signature`."""
 
 
 def split_key(key: str) -> tuple[str, str, int]:
@@ -213,7 +215,7 @@ class Calibrator:
         query = qconfig.SiteQuery(path, family, op, number, self.types_of(path))
         chosen, rule = qconfig.choose(self.mapping, query)
         form = ops.weight_form(family, op, args)
-        site = Site(key, family, op, chosen, rule, form)
+        site = Site(key, family, op, chosen, rule, form, signature=ops.signature(args))
         rows = {row.name: row for row in _backend.op_table()[family]}
         for name, value in operand_values(family, args):
             row = rows[name.split(".")[0]]

@@ -191,6 +191,23 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
     return value
 
 
+def signature(args: Any) -> tuple[Any, ...]:
+    """Ranks of the tensors and values of the numbers of a call: equal for two runs of one call.
+
+    Not so whole numbers, which may be sizes.
+    """
+    return tuple(
+        value.dim()
+        if isinstance(value, torch.Tensor)
+        else signature(value)
+        if isinstance(value, (list, tuple))
+        else value
+        if isinstance(value, (float, str))
+        else None
+        for value in args
+    )
+
+
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """All tensors in nested tuples, lists and dicts, in order."""
     found: list[torch.Tensor] = []

@@ -166,11 +166,11 @@ class Session:
         tracker = PathTracker(model)
 
         def callback(family: str, _op: str, arguments: list, _site: str | None) -> None:
-            calls.note(tracker.path, family, computes_numbers(arguments, owned))
+            calls.note(tracker.path, family, arguments, computes_numbers(arguments, owned))
 
         with plain_attention(), tracker.tracking(), _backend.recording(callback):
             result = run(*args, **kwargs)
-        fitted = calls.fit(summary, result, self.opaque)
+        fitted = calls.fit(summary, self.calibrator.sites, result, self.opaque)
         with jit.tracing_paused():
             state.write_buffer(model, fitted)
         return result

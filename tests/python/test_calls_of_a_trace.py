@@ -185,6 +185,29 @@ class Cached(Linear):
         return (self.fc(x) + self.positions(x.size(-1))) * x.tanh()
 
 
+class CachedInPart(Cached):
+    """As DINOv3: what it makes of the kept positions is computed in every run."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = self.positions(x.size(-1)).unsqueeze(0) * 2.0
+        return (self.fc(x) + rows) * x.tanh()
+
+
+class SizesInBuffers(Linear):
+    """As Encodec: sizes of the layer are buffers, that of the input is a number or a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("stride", torch.tensor(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        length = x.size(-2)
+        frames = torch.ceil((length - self.stride + 1) / self.stride).to(torch.int64)
+        extra = (frames * self.stride + 2) - length
+        x = nn.functional.pad(x, (0, 0, 0, extra))
+        return self.fc(x) - x.tanh()
+
+
 class Empty(Linear):
     """As rotary embeddings of whole heads: what is left of a head is empty."""
 
@@ -208,7 +231,7 @@ def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
         *(WindowSize, Positions, Attention, OwnFunction, Empty),
-        *(DeadCall, DeadLinear, DeadResult, Cached),
+        *(DeadCall, DeadLinear, DeadResult, Cached, CachedInPart, SizesInBuffers),
     ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:
