@@ -4,6 +4,8 @@
 
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
+
 #include "passes/normalize/channel_affine.h"
 #include "passes/normalize/conv_node.h"
 #include "passes/normalize/rank.h"
@@ -37,8 +39,39 @@ std::int64_t out_channels(const at::Tensor& weight, const ConvNode* conv) {
   return conv != nullptr && conv->transposed ? weight.size(1) * conv->groups : weight.size(0);
 }
 
+/// Whether an operator makes rows of its input: [..., channels] to [rows, channels].
+bool makes_rows(const Node* node) {
+  if (!is_op(node, {"aten::flatten"})) return false;
+  const auto rank = rank_of(node->input(0));
+  const auto is_dim = [&rank](const Value* value, std::int64_t wanted) {
+    const auto dim = constant_int(value);
+    return rank && dim && (*dim < 0 ? *dim + *rank : *dim) == wanted;
+  };
+  return rank && is_dim(node->input(1), 0) && is_dim(node->input(2), *rank - 2);
+}
+
+/// The output of a layer that a batch norm normalises: for a linear, rows may be made of it.
+Value* output_of_layer(Value* input) {
+  Node* node = input->node();
+  const bool is_rows =
+      makes_rows(node) && made_by(node->input(0), {"aten::linear"}) && only_user(input) != nullptr;
+  return is_rows ? node->input(0) : input;
+}
+
+/// Whether only one node reads what a value holds; others may ask for its shape.
+bool is_read_once(const Value* value) {
+  const auto& uses = value->uses();
+  return std::count_if(uses.begin(), uses.end(), [](const auto& use) {
+           const bool asks_shape =
+               is_op(use.user, {"aten::size"}) ||
+               (use.offset == 1 && is_op(use.user, {"aten::reshape_as", "aten::view_as"}));
+           return !asks_shape;
+         }) == 1;
+}
+
 /// Why the pair cannot be folded; "" when it can.
-std::string refuse(const Node* layer, const ConvNode* conv, const ChannelAffine& affine) {
+std::string refuse(const Node* layer, const Node* norm, const ConvNode* conv,
+                   const ChannelAffine& affine) {
   const auto weight = constant_tensor(layer->input(1));
   if (!weight || (!is_none(layer->input(2)) && !constant_tensor(layer->input(2)))) {
     return "the weight before the batch_norm is not constant";
@@ -46,7 +79,7 @@ std::string refuse(const Node* layer, const ConvNode* conv, const ChannelAffine&
   if (out_channels(*weight, conv) != affine.factor.size(0)) {
     return "batch_norm normalises another dimension than the layer before it makes";
   }
-  if (conv == nullptr && rank_of(layer->output()) != std::optional<std::int64_t>(2)) {
+  if (conv == nullptr && rank_of(norm->input(0)) != std::optional<std::int64_t>(2)) {
     return "batch_norm after a linear layer whose output is not known to have two dimensions";
   }
   return "";
@@ -69,7 +102,7 @@ void fold(Graph& graph, Node* layer, Node* norm, const ConvNode* conv,
   }
   layer->t_(weight_factor_attr(), factor);
   inherit(layer, {norm});
-  replace_node(norm, layer->output());
+  replace_node(norm, norm->input(0));
 }
 
 }  // namespace
@@ -80,20 +113,20 @@ bool fold_batch_norm(const std::shared_ptr<Graph>& graph) {
     if (!is_op(norm, {"aten::batch_norm"})) {
       return;
     }
-    Value* input = norm->input(0);
+    Value* input = output_of_layer(norm->input(0));
     Node* layer = input->node();
     if (!is_canonical_conv_op(layer) && !is_op(layer, {"aten::linear"})) {
       return;
     }
     const auto affine = read_batch_norm(norm);
     const auto conv = is_canonical_conv_op(layer) ? read_conv(layer) : std::nullopt;
-    if (only_user(input) != norm || !affine || (is_canonical_conv_op(layer) && !conv)) {
+    if (!is_read_once(input) || !affine || (is_canonical_conv_op(layer) && !conv)) {
       set_reason(norm,
                  "batch_norm is not the only user of the layer before it, or is not constant");
       return;
     }
     const ConvNode* conv_node = conv ? &*conv : nullptr;
-    const std::string reason = refuse(layer, conv_node, *affine);
+    const std::string reason = refuse(layer, norm, conv_node, *affine);
     if (!reason.empty()) {
       set_reason(norm, reason);
       return;

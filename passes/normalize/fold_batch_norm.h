@@ -19,8 +19,9 @@ c10::Symbol weight_factor_attr();  ///< "iq_weight_factor" tensor [out]: folded 
 ///
 /// batch_norm normalises dimension 1, a linear layer makes the last dimension: the two are the same
 /// only for 2-D tensors. So linear + batch_norm is folded when the graph proves the rank (flatten,
-/// a 2-entry reshape, an addmm, a select or pooling chain before it); otherwise it stays with a
-/// reason.
+/// a 2-entry reshape, an addmm, a select or pooling chain before it), or when the output is
+/// flattened to rows for the norm, as LeViT does; otherwise it stays with a reason. Others may ask
+/// the layer's output for its shape.
 ///
 /// Before:  %c : Tensor = aten::conv2d(%x, %w, %b, ...)
 ///          %y : Tensor = aten::batch_norm(%c, %gamma, %beta, %mean, %var, %false, ...)

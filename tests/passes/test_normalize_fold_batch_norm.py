@@ -116,6 +116,44 @@ def test_linear_with_a_sequence_stays() -> None:
     assert "aten::batch_norm" in normalized_ops(model, torch.randn(2, 4, 3))
 
 
+class OnRows(nn.Module):
+    """As LeViT: flattened to rows for the norm, and back to the shape of the layer's output."""
+
+    def __init__(self, last: int, layer: nn.Module) -> None:
+        super().__init__()
+        self.last = last
+        self.layers = nn.ModuleList([nn.Linear(3, 4), layer])
+        self.norms = nn.ModuleList([randomize(nn.BatchNorm1d(4)) for _ in range(2)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.transpose(1, 2).reshape(x.size(0), -1, 3)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = layer(x)
+            x = norm(x.flatten(0, self.last)).reshape_as(x)
+        return x
+
+
+@pytest.mark.parametrize("last", [1, -2])
+def test_linear_on_rows(last: int) -> None:
+    model = OnRows(last, nn.Linear(4, 4))
+    assert "aten::batch_norm" not in normalized_ops(model, torch.randn(2, 3, 4))
+
+
+def test_conv_on_rows_stays() -> None:
+    """Rows of a convolution end with its positions, which have the size of its channels here."""
+    ops = normalized_ops(OnRows(1, nn.Conv1d(4, 4, 1)), torch.randn(2, 3, 4))
+    assert "aten::batch_norm" in ops
+
+
+def test_linear_whose_output_is_read_beside_its_rows_stays() -> None:
+    class Twice(OnRows):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.layers[0](x.reshape(2, -1, 3))
+            return self.norms[0](x.flatten(0, 1)).reshape_as(x) + x
+
+    assert "aten::batch_norm" in normalized_ops(Twice(1, nn.Identity()), torch.randn(2, 4, 3))
+
+
 def test_layer_that_is_used_twice_stays() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
