@@ -343,47 +343,6 @@ def is_scripted(module: Any) -> bool:
     return kind in torch.jit._recursive.concrete_type_store.methods_compiled
 
 
-_TRACING_ASKED_IN = (torch.jit, torch.jit._trace)
-"""Modules whose `is_tracing` is asked: by models, and by functions of script_if_tracing."""
-_as_traced = threading.local()
-_as_traced_lock = threading.Lock()
-_as_traced_users = 0
-_plain_is_tracing = torch.jit.is_tracing
-
-
-def _is_tracing_here() -> bool:
-    return getattr(_as_traced, "depth", 0) > 0 or _plain_is_tracing()
-
-
-@contextlib.contextmanager
-def as_traced() -> Iterator[None]:
-    """Let models take the branches that they take in a trace: ``torch.jit.is_tracing`` is true.
-
-    transformers 5 leaves the mask of a batch without padding out, but not in a trace, which must
-    serve other batches too; and the functions of ``torch.jit.script_if_tracing`` are scripted
-    there. Only the calling thread sees it, by ``torch.jit.is_tracing``, and only inside the block:
-    the last of several users puts torch's function back.
-    """
-    global _as_traced_users, _plain_is_tracing
-    with _as_traced_lock:
-        if _as_traced_users == 0:
-            _plain_is_tracing = torch.jit.is_tracing
-            for module in _TRACING_ASKED_IN:
-                module.is_tracing = _is_tracing_here
-        _as_traced_users += 1
-    _as_traced.depth = getattr(_as_traced, "depth", 0) + 1
-    try:
-        yield
-    finally:
-        _as_traced.depth -= 1
-        with _as_traced_lock:
-            _as_traced_users -= 1
-            if _as_traced_users == 0:
-                for module in _TRACING_ASKED_IN:
-                    if module.is_tracing is _is_tracing_here:
-                        module.is_tracing = _plain_is_tracing
-
-
 def is_tracing() -> bool:
     """Whether torch.jit.trace is recording this thread."""
     return torch._C._get_tracing_state() is not None

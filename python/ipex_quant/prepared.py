@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ipex_quant import _backend, ipex_json, jit, ops, recipe, state
+from ipex_quant.branches import as_traced
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
 from ipex_quant.observer_edits import Edits
@@ -153,7 +154,7 @@ class Session:
                 return
             event(calibrator.key(tracker.path, family), family, op, arguments)
 
-        branches = jit.as_traced() if self.as_traced else contextlib.nullcontext()
+        branches = as_traced() if self.as_traced else contextlib.nullcontext()
         with plain_attention(), branches, tracker.tracking(), _backend.recording(callback):
             return run(*args, **kwargs)
 

@@ -47,6 +47,14 @@ def data(count: int = 6) -> list[torch.Tensor]:
     return [torch.randn(32, 32, generator=g) for _ in range(count)]
 
 
+class DeadCalls(Net):
+    """Calls two layers first for nothing: their sites have other numbers in the trace."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self[3](x), self[5](x)
+        return super().forward(x)
+
+
 class Accuracy:
     """Share of the answers that are those of the float model, and the number of evaluations."""
 
@@ -65,9 +73,9 @@ def floats_of(ready: nn.Module) -> set[str]:
     return {row.module for row in rows if row.became == "float"}
 
 
-def tuned(accuracy: Any, loss: float = 0.05, **settings: Any) -> nn.Module:
+def tuned(accuracy: Any, loss: float = 0.05, net: type = Net, **settings: Any) -> nn.Module:
     return autotune(
-        Net(),
+        net(),
         data(),
         eval_func=accuracy,
         accuracy_criterion={"relative": loss},
@@ -75,6 +83,12 @@ def tuned(accuracy: Any, loss: float = 0.05, **settings: Any) -> nn.Module:
         progress=False,
         **settings,
     )
+
+
+def test_the_harmful_sites_become_float_under_their_numbers_in_the_trace() -> None:
+    ready = tuned(Accuracy(), net=DeadCalls)
+    assert "5/linear/1" in ready.autotune_trials.chosen.floats
+    assert floats_of(ready) == set(HARMFUL)
 
 
 def test_the_harmful_sites_become_float() -> None:

@@ -90,6 +90,26 @@ class ScriptedFunction(Linear):
         return gated(self.fc(x), x) * x.sigmoid()
 
 
+@torch.jit.script_if_tracing
+def relative(rows, columns, table):  # type: ignore[no-untyped-def]
+    """Unannotated: its sizes are tensors, as they are in a trace."""
+    distance = torch.arange(rows)[:, None] * 1.0 - torch.arange(columns)[None, :]
+    return table[(distance + (columns - 1)).long()]
+
+
+class ScriptedSizes(Linear):
+    """As VitDet: the function that gets sizes is scripted in a trace, and has no sites there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(15))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x) * 1.5
+        bias = relative(x.size(-1), columns=x.size(-1), table=self.table)
+        return y * (y - bias.sum(0)) + x
+
+
 class SizesMustBeTensors(Linear):
     """As MobileViT: the branch for tracing does not run outside of a trace."""
 
@@ -230,7 +250,7 @@ def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
     "model",
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
-        *(WindowSize, Positions, Attention, OwnFunction, Empty),
+        *(ScriptedSizes, WindowSize, Positions, Attention, OwnFunction, Empty),
         *(DeadCall, DeadLinear, DeadResult, Cached, CachedInPart, SizesInBuffers),
     ],
 )
