@@ -57,6 +57,9 @@ class Flattened {
     if (found != values_.end()) graph_->registerOutput(found->second);
   }
 
+  /// Whether an input of the graph is an attribute of the model.
+  bool is_attribute(const Value* input) const { return attributes_.count(input) != 0; }
+
   /// The copies of the nodes with calls, by call. They are gone once dead code is eliminated.
   const std::unordered_map<std::int64_t, const Node*>& copies() const { return copies_; }
 
@@ -71,6 +74,7 @@ class Flattened {
         copy(node->blocks().at(0), path_of(node->s(c10::attr::scope)));
       } else if (node->kind() == prim::TracedAttr) {
         take_input(node->output());
+        attributes_.insert(values_.at(node->output()));
         keep(node->output());  // what is written to a buffer is kept, as are all of the module's
       } else {
         copy(node, path);
@@ -111,18 +115,23 @@ class Flattened {
   std::shared_ptr<Graph> graph_ = std::make_shared<Graph>();
   std::unordered_map<const Value*, Value*> values_;
   std::unordered_map<std::int64_t, const Node*> copies_;
+  std::unordered_set<const Value*> attributes_;
 };
 
-/// The nodes of a flat graph that compute from its inputs, other than from their sizes.
-std::unordered_set<const Node*> data_nodes(const std::shared_ptr<Graph>& graph) {
-  std::unordered_set<const Node*> data = {graph->param_node()};
-  for (const Node* node : graph->nodes()) {
+/// The nodes of a flat graph that compute from the inputs of the model, other than from their
+/// sizes. What is made of its parameters and buffers alone is the same in every call.
+std::unordered_set<const Node*> data_nodes(const Flattened& flat) {
+  std::unordered_set<const Node*> data;
+  const auto is_data = [&](const Value* value) {
+    const bool is_input = value->node() == flat.graph()->param_node();
+    return is_input ? !flat.is_attribute(value) : data.count(value->node()) != 0;
+  };
+  for (const Node* node : flat.graph()->nodes()) {
     if (node->kind() == prim::NumToTensor || is_op(node, {"aten::size", "aten::numel"})) continue;
     const bool reads_data =
         node->kind().is_prim() && !node->blocks().empty()
             ? true
-            : std::any_of(node->inputs().begin(), node->inputs().end(),
-                          [&data](const Value* in) { return data.count(in->node()) != 0; });
+            : std::any_of(node->inputs().begin(), node->inputs().end(), is_data);
     if (reads_data) data.insert(node);
   }
   return data;
@@ -160,7 +169,7 @@ std::vector<TracedSite> TracedCalls::sites(const std::vector<at::Tensor>& output
     if (nodes_[i] != nullptr) numbers.emplace(nodes_[i], static_cast<std::int64_t>(i));
   }
   Flattened flat(*state->graph, numbers);
-  const auto data = data_nodes(flat.graph());
+  const auto data = data_nodes(flat);
   for (const auto& [call, node] : flat.copies()) calls_[call].of_numbers = data.count(node) == 0;
   for (const at::Tensor& output : outputs) {
     if (state->hasValue(output)) flat.keep(state->getValue(output));

@@ -21,7 +21,7 @@ struct TracedSite {
 
 /// A call that the trace makes, dead or not.
 struct TracedCall {
-  bool of_numbers = true;  ///< it computes from sizes and constants alone, not from data
+  bool of_numbers = true;  ///< it computes from sizes and weights alone, not from data
 };
 
 /// The tracer drops calls whose results are not used, so the n-th call of a family in a trace need

@@ -205,6 +205,19 @@ class Cached(Linear):
         return (self.fc(x) + self.positions(x.size(-1))) * x.tanh()
 
 
+class CachedWithBuffer(Cached):
+    """As EfficientLoFTR: frequencies that are a buffer times positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequency", torch.linspace(0.1, 1, 8))
+
+    def positions(self, n: int) -> torch.Tensor:
+        if n not in self.known:
+            self.known[n] = torch.arange(n) * self.frequency * 0.2
+        return self.known[n]
+
+
 class CachedInPart(Cached):
     """As DINOv3: what it makes of the kept positions is computed in every run."""
 
@@ -251,7 +264,7 @@ def quantize(net: nn.Module, x: torch.Tensor) -> torch.jit.ScriptModule:
     [
         *(WindowPadding, ScaledSize, OwnNumber, ScriptedFunction, SizesMustBeTensors),
         *(ScriptedSizes, WindowSize, Positions, Attention, OwnFunction, Empty),
-        *(DeadCall, DeadLinear, DeadResult, Cached, CachedInPart, SizesInBuffers),
+        *(DeadCall, DeadLinear, DeadResult, Cached, CachedInPart, SizesInBuffers, CachedWithBuffer),
     ],
 )
 def test_quantizes(model: type[nn.Module]) -> None:
