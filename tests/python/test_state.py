@@ -135,7 +135,7 @@ def set_weight(**fields: Any) -> Any:
         (lambda s: s.update(version=2), "has version 2; this ipex_quant reads versions up to 1"),
         (lambda s: s.update(version="x"), 'has version "x"'),
         (lambda s: s.update(sites=3), "has no list 'sites'"),
-        (lambda s: s.update(untraced=[1]), "'untraced' must be a list of sites, got [1]"),
+        (lambda s: s.update(untraced=[1]), "'untraced' must be a list of sites, got a list of 1"),
         (no_field, "entry 0 of 'sites' has no 'decision'"),
         (lambda s: s["sites"][0].update(decision="int4"), '\'decision\' must be "int8" or "float"'),
         (set_input(scale=0), "operand 'input': 'scale' must be a finite number above 0, got 0"),
