@@ -109,8 +109,12 @@ class Planner {
         continue;
       }
       if (is_anchor(kernel)) {
-        check_operands(node, *site);
-        anchors_.insert(node);
+        const std::string unfit = check_operands(node, *site);
+        if (unfit.empty()) {
+          anchors_.insert(node);
+        } else {
+          reasons_.emplace_back(node, unfit);
+        }
       } else if (has_all_qparams(node)) {
         followers_.insert(node);
       } else {
@@ -119,18 +123,19 @@ class Planner {
     }
   }
 
-  void check_operands(Node* node, const SiteParams& site) const {
+  /// Why the op stays float whatever its qparams are; empty when it need not.
+  std::string check_operands(Node* node, const SiteParams& site) const {
     for (const Operand& operand : activations_of(node)) {
       if (operand.names[0] == "probabilities") continue;
       const OperandParams* params = operand_params(site, operand);
       TORCH_CHECK(params != nullptr, "site '", site.site,
                   "' is int8 but has no qparams for operand '", operand.names[0],
                   "'; calibrate it, or keep the site float");
-      TORCH_CHECK(params->mode == "static" || quantizes_at_run_time(kernel_of(node)), "site '",
-                  site.site,
-                  "': only a linear, an lstm or a gru quantizes its input at run time, got mode '",
-                  params->mode, "'");
+      if (params->mode != "static" && !quantizes_at_run_time(kernel_of(node))) {
+        return "dynamic quantization covers linear and recurrent layers";
+      }
     }
+    return "";
   }
 
   /// The op only moves its inputs: they take the qparams of its result.

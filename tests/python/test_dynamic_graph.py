@@ -127,6 +127,18 @@ def test_what_stays_float_has_a_reason() -> None:
     assert "per row only" in rows["2"].reason
 
 
+def test_a_trace_prepared_dynamically_keeps_the_rest_float() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 4, 3), nn.ReLU(), nn.Linear(6, 6)).eval()
+    x = torch.randn(2, 4, 8)
+    ready = prepare(model, default_dynamic_qconfig, example_inputs=x)
+    ready(x)
+    q = ipex_quant.jit.quantize(traced(ready, x))
+    rows = {r.module: r for r in ipex_quant.report(q)}
+    assert rows["2"].became == "int8"
+    assert rows["0"].became == "float"
+    assert "covers linear and recurrent layers" in rows["0"].reason
+
+
 def test_data_and_a_dynamic_qconfig_exclude_each_other() -> None:
     trace = traced(nn.Linear(4, 4), torch.randn(2, 4))
     with pytest.raises(ValueError, match="calibration_data or a dynamic qconfig, not both"):
