@@ -128,10 +128,9 @@ std::unordered_set<const Node*> data_nodes(const Flattened& flat) {
   };
   for (const Node* node : flat.graph()->nodes()) {
     if (node->kind() == prim::NumToTensor || is_op(node, {"aten::size", "aten::numel"})) continue;
+    const bool has_blocks = node->kind().is_prim() && !node->blocks().empty();
     const bool reads_data =
-        node->kind().is_prim() && !node->blocks().empty()
-            ? true
-            : std::any_of(node->inputs().begin(), node->inputs().end(), is_data);
+        has_blocks || std::any_of(node->inputs().begin(), node->inputs().end(), is_data);
     if (reads_data) data.insert(node);
   }
   return data;
