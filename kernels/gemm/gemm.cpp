@@ -70,10 +70,10 @@ struct Table {
   }
 };
 
-/// All rows of the table times one block of columns.
-void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
-                    const GemmPanel* panels, int64_t stride, int64_t rows, int64_t group,
-                    int64_t block) {
+/// All rows of the table times `count` blocks of columns.
+void multiply_blocks(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
+                     const GemmPanel* panels, int64_t stride, int64_t rows, int64_t group,
+                     int64_t block, int64_t count) {
   const GemmWeight& w = *p.weight;
   const int64_t padded_n = w.padded_n();
   const int64_t first = block * kGemmBlock;
@@ -86,6 +86,7 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   tile.steps = w.depth / kGemmDepth;
   tile.weight = w.data.data() + at * w.taps * w.depth;
   tile.width = std::min(kGemmBlock, padded_n - first);
+  tile.blocks = count;
   tile.columns = std::min(kGemmBlock, w.n - first);
   tile.start = p.start + at;
   tile.row_start = nullptr;
@@ -100,6 +101,12 @@ void multiply_block(const GemmProblem& p, const GemmEntry& kernel, const Table& 
   tile.panels = panels;
   tile.dst_rows = table.dst_rows.data();
   kernel.run(tile);
+}
+
+/// Blocks from `block` on that a kernel takes at once for one row: the last may not be whole.
+int64_t blocks_at_once(const GemmEntry& kernel, const GemmWeight& w, int64_t block, int64_t left) {
+  const int64_t whole = w.n / kGemmBlock - block;
+  return std::max<int64_t>(std::min<int64_t>({whole, left, kernel.row_blocks}), 1);
 }
 
 }  // namespace
@@ -130,7 +137,8 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
     int64_t packed_group = -1;
     const GemmPanel* panels = nullptr;
     int64_t rows = 0;
-    for (int64_t i = begin; i < end; ++i) {
+    int64_t count = 1;
+    for (int64_t i = begin; i < end; i += count) {
       const int64_t row_block = i / columns;
       const int64_t column = i % columns;
       if (row_block != filled) {
@@ -147,7 +155,9 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
                                     w.taps, w.depth, p.rows.step});
         packed_group = group;
       }
-      multiply_block(p, kernel, table, panels, c.rows, rows, group, column % c.column_blocks);
+      const int64_t block = column % c.column_blocks;
+      count = rows > 1 ? 1 : blocks_at_once(kernel, w, block, end - i);
+      multiply_blocks(p, kernel, table, panels, c.rows, rows, group, block, count);
     }
   });
 }

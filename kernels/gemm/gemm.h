@@ -9,16 +9,11 @@
 
 #include "kernels/aligned.h"
 #include "kernels/epilogue_plan.h"
+#include "kernels/gemm/layout.h"
 #include "kernels/isa.h"
 #include "kernels/parallel.h"
 
 namespace ipex_quant::kernels {
-
-/// Columns of a full block of packed weights; a narrower last block is a multiple of kGemmColumns.
-constexpr int64_t kGemmBlock = 64;
-constexpr int64_t kGemmColumns = 16;
-/// Bytes of a row that one multiply-add instruction takes.
-constexpr int64_t kGemmDepth = 4;
 
 /// Bytes behind packed weights that may be read, whatever they are: a kernel may take 64 bytes of
 /// a row where the row has fewer.

@@ -18,7 +18,7 @@ struct GemmPanel {
   int64_t row_stride;
 };
 
-/// Some rows times one block of columns.
+/// Some rows times one block of columns, or one row times some blocks.
 struct GemmTile {
   int64_t count;               ///< rows, at least 1
   const uint8_t* const* rows;  ///< pointer of (tap, row): rows[tap * row_stride + row]
@@ -30,7 +30,8 @@ struct GemmTile {
   int64_t steps;               ///< groups of 4 bytes per tap
   const int8_t* weight;        ///< [taps * steps][width][4]
   int64_t width;               ///< 16, 32, 48 or 64
-  int64_t columns;             ///< columns that are stored, <= width
+  int64_t blocks = 1;          ///< whole blocks one behind the other; see GemmEntry::row_blocks
+  int64_t columns;             ///< columns of a block that are stored, <= width
   const int32_t* start;        ///< [width]
   const int32_t* row_start;    ///< [count] added to the sums of a row, may be null
   const float* scale;          ///< [width]
@@ -42,6 +43,9 @@ struct GemmTile {
   int64_t col;              ///< column of dst where the tile starts
 };
 
+/// Most blocks that a kernel takes at once: their sums are 8 KiB.
+constexpr int kRowBlocks = 32;
+
 using GemmKernel = void (*)(const GemmTile& tile);
 
 /// A row of kernels/gemm/table.inc.
@@ -50,6 +54,7 @@ struct GemmEntry {
   GemmKernel run;
   Features needs;
   int mr, nr, kr;  ///< of its widest tile: rows, columns, bytes of a row per instruction
+  int row_blocks;  ///< blocks of 64 columns that it takes at once for one row
 };
 
 /// Rows below which AMX is slower than VNNI.
@@ -58,7 +63,7 @@ constexpr int64_t kFewRows = 8;
 /// First entry that `features` cover and that is worth it for products of `rows` rows.
 const GemmEntry& select_gemm(Features features, int64_t rows);
 
-#define IQ_GEMM(name, needs, mr, nr, kr) void name(const GemmTile& tile);
+#define IQ_GEMM(name, needs, mr, nr, kr, row_blocks) void name(const GemmTile& tile);
 #include "kernels/gemm/table.inc"
 #undef IQ_GEMM
 

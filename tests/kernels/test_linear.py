@@ -68,6 +68,20 @@ def test_blocks(isa, m):
     check(m, 200, 130, seed=m)
 
 
+@pytest.mark.parametrize("n", [128, 200, 2300])
+@pytest.mark.parametrize("epilogue", ["", "add_f32", "add_f32|gelu|quantize(0.05,20)"])
+def test_one_row_is_as_one_of_many(isa, n, epilogue):
+    for k in (1, 7, 36):
+        check(1, n, k)
+        x = random_u8(3, k)
+        packed = ops.linear_prepack(random_s8(n, k), random_scales(n), None, 0.02, 3, epilogue)
+        others = [torch.randn(3, n)] if epilogue else []
+        rows = ops.linear(x, packed, others)
+        for i in range(3):
+            one = ops.linear(x[i : i + 1], packed, [t[i : i + 1] for t in others])
+            assert torch.equal(one[0], rows[i])
+
+
 @pytest.mark.parametrize("zero_point", [0, 128, 255])
 @pytest.mark.parametrize("x_value", [0, 255])
 @pytest.mark.parametrize("w_value", [-128, -127, 127])
