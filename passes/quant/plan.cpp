@@ -103,18 +103,14 @@ class Planner {
         reasons_.emplace_back(node, site->float_reason());
         continue;
       }
-      const std::string refusal = refusal_of(node);
+      std::string refusal = refusal_of(node);
+      if (refusal.empty() && is_anchor(kernel)) refusal = check_operands(node, *site);
       if (!refusal.empty()) {
         reasons_.emplace_back(node, refusal);
         continue;
       }
       if (is_anchor(kernel)) {
-        const std::string unfit = check_operands(node, *site);
-        if (unfit.empty()) {
-          anchors_.insert(node);
-        } else {
-          reasons_.emplace_back(node, unfit);
-        }
+        anchors_.insert(node);
       } else if (has_all_qparams(node)) {
         followers_.insert(node);
       } else {
