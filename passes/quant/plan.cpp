@@ -104,7 +104,7 @@ class Planner {
         continue;
       }
       std::string refusal = refusal_of(node);
-      if (refusal.empty() && is_anchor(kernel)) refusal = check_operands(node, *site);
+      if (refusal.empty() && is_anchor(kernel)) refusal = unfit_for_mode(node, *site);
       if (!refusal.empty()) {
         reasons_.emplace_back(node, refusal);
         continue;
@@ -120,16 +120,15 @@ class Planner {
   }
 
   /// Why the op stays float whatever its qparams are; empty when it need not.
-  std::string check_operands(Node* node, const SiteParams& site) const {
+  std::string unfit_for_mode(Node* node, const SiteParams& site) const {
     for (const Operand& operand : activations_of(node)) {
       if (operand.names[0] == "probabilities") continue;
       const OperandParams* params = operand_params(site, operand);
       TORCH_CHECK(params != nullptr, "site '", site.site,
                   "' is int8 but has no qparams for operand '", operand.names[0],
                   "'; calibrate it, or keep the site float");
-      if (params->mode != "static" && !quantizes_at_run_time(kernel_of(node))) {
+      if (params->mode != "static" && !quantizes_at_run_time(kernel_of(node)))
         return "dynamic quantization covers linear and recurrent layers";
-      }
     }
     return "";
   }
