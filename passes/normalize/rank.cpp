@@ -197,7 +197,7 @@ std::optional<std::int64_t> rank_at(const Value* value, int depth) {
   if (is_op(node, {"aten::reshape_as", "aten::view_as", "aten::expand_as"})) {
     return rank_at(node->input(1), depth - 1);
   }
-  if (is_op(node, {"aten::cat"})) {
+  if (is_op(node, {"aten::cat", "ipex_quant::cat"})) {
     return list_rank(node->input(0), depth - 1);
   }
   if (is_op(node, {"aten::flatten"})) {

@@ -313,7 +313,7 @@ Result cat(const Op& op) {
   const auto tensors = op.node->input(0)->node()->inputs();
   if (tensors.empty()) return std::nullopt;
   const Shape first = op.shapes.of(tensors[0]);
-  const auto at = front_axis(first, constant_int(op.node->input(1)));
+  const auto at = front_axis(first, constant_int(argument(op.node, "dim")));
   if (!at) return std::nullopt;
   std::int64_t total = 0;
   std::string text;
@@ -370,6 +370,7 @@ const std::unordered_map<std::string, Rule>& rules() {
         {cat, {"cat"}},
     };
     std::unordered_map<std::string, Rule> table = {
+        {"ipex_quant::cat", cat},
         {"ipex_quant::max_pool", pool},
         {"ipex_quant::adaptive_max_pool", resized},
         {"prim::ListUnpack", part},

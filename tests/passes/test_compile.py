@@ -262,6 +262,25 @@ def test_report_says_which_operator_computes_a_norm(models: dict[str, Compiled])
         assert "float32" in found["reason"]
 
 
+class CatAsResidual(nn.Module):
+    """A convolution plus a cat of one tensor, whose parts have one scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(8, 8, 1)
+        self.second = nn.Conv2d(8, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.first(x))
+        return torch.relu(self.second(y) + torch.cat([y, y], 1))
+
+
+def test_a_cat_of_one_scale_has_a_shape_to_add() -> None:
+    result = Compiled(CatAsResidual(), torch.randn(3, 8, 5, 5))
+    assert result.kinds.count("ipex_quant::cat") == 1
+    assert "aten::add" not in result.kinds
+
+
 def test_report_says_what_a_pass_through_is(models: dict[str, Compiled]) -> None:
     rows = [row for row in models["resnet"].report if row["op"] == "aten::flatten"]
     assert [row["became"] for row in rows] == ["pass_through"]
