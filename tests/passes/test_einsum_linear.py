@@ -101,26 +101,32 @@ def test_bias(summands: str) -> None:
     )
 
 
-def test_one_number_per_head_channel_is_no_bias() -> None:
-    check(
+NO_BIAS = {
+    "one number per head channel": (
         "ibh,hnd->ibnd",
         "  %1 = aten::linear(%0, <30x4>, None)",
         "  %2 = aten::unflatten(%1, -1, [5, 6])",
-        "  %3 = aten::add(%2, <6>, 1)",
-        "  return (%3)",
-        bias=torch.randn(6),
-        tail=SUM.format("%y, %bias"),
-    )
-
-
-def test_one_number_per_row_is_no_bias() -> None:
-    check(
+        6,
+    ),
+    "one number per row": (
         "bh,hn->nb",
         "  %1 = aten::linear(%0, <5x4>, None)",
         "  %2 = aten::transpose(%1, 0, 1)",
-        "  %3 = aten::add(%2, <3>, 1)",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(NO_BIAS))
+def test_what_is_no_bias(name: str) -> None:
+    equation, linear, moved, size = NO_BIAS[name]
+    check(
+        equation,
+        linear,
+        moved,
+        f"  %3 = aten::add(%2, <{size}>, 1)",
         "  return (%3)",
-        bias=torch.randn(3),
+        bias=torch.randn(size),
         tail=SUM.format("%y, %bias"),
     )
 
