@@ -1,24 +1,28 @@
 /// \file
-/// A vector whose data starts on a cache line.
+/// A vector whose data starts on a cache line, and on huge pages when it is large.
 #pragma once
 
 #include <cstddef>
-#include <new>
 #include <vector>
 
 namespace ipex_quant::kernels {
 
+/// Memory aligned to 64; large blocks are of MemoryPool::weights().
+/// \throws std::bad_alloc
+void* allocate_aligned(size_t bytes);
+/// \param bytes  as it was allocated
+void free_aligned(void* p, size_t bytes);
+
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
-  static constexpr std::align_val_t kAlignment{64};
 
   AlignedAllocator() = default;
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
 
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
-  void deallocate(T* p, size_t) { ::operator delete(p, kAlignment); }
+  T* allocate(size_t n) { return static_cast<T*>(allocate_aligned(n * sizeof(T))); }
+  void deallocate(T* p, size_t n) { free_aligned(p, n * sizeof(T)); }
   bool operator==(const AlignedAllocator&) const { return true; }
   bool operator!=(const AlignedAllocator&) const { return false; }
 };

@@ -3,7 +3,7 @@
 
 #include "ipex_quant/runtime.h"
 #include "kernels/isa.h"
-#include "runtime/memory_pool.h"
+#include "kernels/memory_pool.h"
 
 namespace ipex_quant {
 
@@ -22,10 +22,10 @@ std::vector<std::string> isa_names() { return kernels::isa_names(); }
 void set_isa_cap(const std::string& name) { kernels::set_isa_cap(name); }
 
 MemoryStatistics memory_statistics() {
-  const auto now = runtime::MemoryPool::instance().statistics();
+  const auto now = kernels::MemoryPool::tensors().statistics();
   return {now.reserved, now.used};
 }
 
-void release_memory() { runtime::MemoryPool::instance().release_unused(); }
+void release_memory() { kernels::MemoryPool::tensors().release_unused(); }
 
 }  // namespace ipex_quant

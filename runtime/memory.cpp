@@ -8,30 +8,24 @@
 #include <cstring>
 #include <new>
 
-#include "runtime/memory_pool.h"
+#include "kernels/memory_pool.h"
 
 namespace ipex_quant::runtime {
 namespace {
 
-// A sanitizer sees the bounds of what malloc gave, not those inside a region.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kLeastPooled = SIZE_MAX;
-#else
-/// malloc keeps smaller blocks at hand by itself, without a lock.
-constexpr std::size_t kLeastPooled = 16384;
-#endif
+using kernels::MemoryPool;
 
 void give_back(void* block) {
-  MemoryPool::instance().give_back(static_cast<MemoryPool::Block*>(block));
+  MemoryPool::tensors().give_back(static_cast<MemoryPool::Block*>(block));
 }
 
 /// The pool as torch's tensors take it.
 class PoolAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
-    if (bytes < kLeastPooled) return c10::GetCPUAllocator()->allocate(bytes);
+    if (bytes < MemoryPool::kLeastPooled) return c10::GetCPUAllocator()->allocate(bytes);
     try {
-      MemoryPool::Block* block = MemoryPool::instance().take(bytes);
+      MemoryPool::Block* block = MemoryPool::tensors().take(bytes);
       return {MemoryPool::data(block), block, &give_back, at::Device(at::kCPU)};
     } catch (const std::bad_alloc&) {
       TORCH_CHECK(false, "out of memory: a tensor of an int8 operator needs ", bytes, " bytes");

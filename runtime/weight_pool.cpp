@@ -1,4 +1,4 @@
-// Holds the lock of the pools of packed weights over a fork.
+// Holds the locks of all pools over a fork.
 #include "runtime/weight_pool.h"
 
 #include <pthread.h>
@@ -8,8 +8,18 @@ namespace {
 
 std::mutex g_mutex;
 
-[[maybe_unused]] const int g_registered =
-    pthread_atfork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); }, [] { g_mutex.unlock(); });
+// In the order in which a thread that packs a weight takes them.
+void hold() {
+  g_mutex.lock();
+  kernels::MemoryPool::hold_over_fork();
+}
+
+void release() {
+  kernels::MemoryPool::release_after_fork();
+  g_mutex.unlock();
+}
+
+[[maybe_unused]] const int g_registered = pthread_atfork(hold, release, release);
 
 }  // namespace
 

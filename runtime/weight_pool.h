@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/memory_pool.h"
+#include "kernels/memory_pool.h"
 
 namespace ipex_quant::runtime {
 
@@ -41,7 +41,7 @@ class WeightPool {
   Handle get(const at::Tensor& plain, const std::string& key, const Pack& pack) {
     const std::string_view bytes = bytes_of(plain);
     const size_t hash = std::hash<std::string_view>()(bytes) ^ std::hash<std::string>()(key);
-    MemoryPool::instance();  // what is packed will run: its first call finds the memory ready
+    kernels::MemoryPool::tensors();  // the first call finds it ready
     // Of weights whose other users went away meanwhile. They go behind the lock, which a tensor
     // that ends may not hold: it could wait for Python, and Python for a fork that waits for the
     // lock.

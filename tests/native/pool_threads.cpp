@@ -5,13 +5,13 @@
 #include <cstring>
 #include <string>
 
-#include "runtime/memory_pool.h"
+#include "kernels/memory_pool.h"
 #include "runtime/weight_pool.h"
 #include "tests/native/at_once.h"
 
 namespace {
 
-using ipex_quant::runtime::MemoryPool;
+using ipex_quant::kernels::MemoryPool;
 using ipex_quant::tests::at_once;
 using Pool = ipex_quant::runtime::WeightPool<std::vector<std::int8_t>>;
 
@@ -43,9 +43,9 @@ int use_weights() {
   return wrong + (pool.size() > 2 * kWeights + 8 ? 1 : 0);
 }
 
-/// Number of blocks that held what another thread wrote.
-int use_memory() {
-  MemoryPool pool;
+/// Number of blocks that held what another thread wrote, and 1 more if a block or a region is left.
+int use_memory(MemoryPool::Regions regions) {
+  MemoryPool pool(regions);
   std::atomic<int> wrong{0};
   at_once(kThreads, [&](int thread) {
     std::vector<std::pair<MemoryPool::Block*, std::size_t>> blocks;
@@ -64,10 +64,16 @@ int use_memory() {
     }
     for (const auto& [block, size] : blocks) pool.give_back(block);
   });
-  std::printf("memory: wrong %d, still in use %zu\n", wrong.load(), pool.statistics().used);
-  return wrong + (pool.statistics().used != 0 ? 1 : 0);
+  if (regions == MemoryPool::Regions::kKept) pool.release_unused();
+  const auto [reserved, used] = pool.statistics();
+  std::printf("memory: wrong %d, still in use %zu of %zu\n", wrong.load(), used, reserved);
+  return wrong + (reserved != 0 ? 1 : 0);
 }
 
 }  // namespace
 
-int main() { return use_weights() + use_memory() == 0 ? 0 : 1; }
+int main() {
+  const int wrong = use_weights() + use_memory(MemoryPool::Regions::kKept) +
+                    use_memory(MemoryPool::Regions::kReturned);
+  return wrong == 0 ? 0 : 1;
+}

@@ -1,7 +1,6 @@
 // Implements MemoryPool on pages of the system.
-#include "runtime/memory_pool.h"
+#include "kernels/memory_pool.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -10,7 +9,7 @@
 #include <functional>
 #include <new>
 
-namespace ipex_quant::runtime {
+namespace ipex_quant::kernels {
 
 /// A piece of a region. The blocks of a region are linked in the order of their addresses.
 struct MemoryPool::Block {
@@ -52,8 +51,26 @@ char* map_pages(std::size_t bytes) {
   return aligned;
 }
 
-std::atomic<MemoryPool*> g_instance{nullptr};
-std::mutex g_making;  // the instance; a static one in a function would have no lock to hold
+std::atomic<MemoryPool*> g_tensors{nullptr};
+std::atomic<MemoryPool*> g_weights{nullptr};
+std::mutex g_making;  // of a pool; a static one in a function would have no lock to hold
+
+/// The pool at `place`. `prepare` runs on a new one before anybody else sees it.
+template <class Prepare>
+MemoryPool& made_once(std::atomic<MemoryPool*>& place, MemoryPool::Regions regions,
+                      const Prepare& prepare) {
+  MemoryPool* pool = place.load(std::memory_order_acquire);
+  if (pool != nullptr) return *pool;
+  const std::lock_guard<std::mutex> lock(g_making);
+  pool = place.load(std::memory_order_relaxed);
+  if (pool == nullptr) {
+    auto made = std::make_unique<MemoryPool>(regions);
+    prepare(*made);
+    pool = made.release();
+    place.store(pool, std::memory_order_release);
+  }
+  return *pool;
+}
 
 }  // namespace
 
@@ -61,39 +78,34 @@ bool MemoryPool::BySize::operator()(const Block* a, const Block* b) const {
   return a->size != b->size ? a->size < b->size : std::less<const char*>()(a->begin, b->begin);
 }
 
-MemoryPool::MemoryPool() {
-  const Block* region = add_region(kRegionBytes);
-  for (std::size_t at = 0; at < region->size; at += 4096) {
-    *static_cast<volatile char*>(region->begin + at) = 0;
-  }
-}
-
 MemoryPool::~MemoryPool() { release_unused(); }
 
-MemoryPool& MemoryPool::instance() {
-  MemoryPool* pool = g_instance.load(std::memory_order_acquire);
-  if (pool != nullptr) return *pool;
-  const std::lock_guard<std::mutex> lock(g_making);
-  pool = g_instance.load(std::memory_order_relaxed);
-  if (pool == nullptr) {
-    pool = new MemoryPool();
-    g_instance.store(pool, std::memory_order_release);
-  }
-  return *pool;
+MemoryPool& MemoryPool::tensors() {
+  return made_once(g_tensors, Regions::kKept, [](MemoryPool& pool) {
+    const Block* region = pool.add_region(kRegionBytes);
+    for (std::size_t at = 0; at < region->size; at += 4096) {
+      *static_cast<volatile char*>(region->begin + at) = 0;
+    }
+  });
+}
+
+MemoryPool& MemoryPool::weights() {
+  return made_once(g_weights, Regions::kReturned, [](MemoryPool&) {});
 }
 
 void MemoryPool::hold_over_fork() {
   g_making.lock();
-  if (MemoryPool* pool = g_instance.load()) pool->mutex_.lock();
+  for (MemoryPool* pool : {g_tensors.load(), g_weights.load()}) {
+    if (pool != nullptr) pool->mutex_.lock();
+  }
 }
 
 void MemoryPool::release_after_fork() {
-  if (MemoryPool* pool = g_instance.load()) pool->mutex_.unlock();
+  for (MemoryPool* pool : {g_tensors.load(), g_weights.load()}) {
+    if (pool != nullptr) pool->mutex_.unlock();
+  }
   g_making.unlock();
 }
-
-const int MemoryPool::kForkHandlers =
-    pthread_atfork(hold_over_fork, release_after_fork, release_after_fork);
 
 void* MemoryPool::data(Block* block) { return block->begin; }
 
@@ -131,7 +143,11 @@ void MemoryPool::give_back(Block* block) {
     free_.erase(block);
     join_next(block);
   }
-  free_.insert(block);
+  if (regions_ == Regions::kReturned && block->previous == nullptr && block->next == nullptr) {
+    give_to_system(block);
+  } else {
+    free_.insert(block);
+  }
 }
 
 void MemoryPool::release_unused() {
@@ -143,9 +159,7 @@ void MemoryPool::release_unused() {
       continue;
     }
     it = free_.erase(it);
-    munmap(block->begin, block->size);
-    reserved_ -= block->size;
-    delete block;
+    give_to_system(block);
   }
 }
 
@@ -172,4 +186,10 @@ void MemoryPool::join_next(Block* block) {
   delete next;
 }
 
-}  // namespace ipex_quant::runtime
+void MemoryPool::give_to_system(Block* region) {
+  munmap(region->begin, region->size);
+  reserved_ -= region->size;
+  delete region;
+}
+
+}  // namespace ipex_quant::kernels
