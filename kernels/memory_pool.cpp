@@ -36,18 +36,16 @@ std::size_t rounded(std::size_t bytes) {
 
 /// Pages aligned to huge ones, as huge ones where the system has them.
 char* map_pages(std::size_t bytes) {
-  const std::size_t more = bytes + MemoryPool::kHugePage;
+  const std::size_t more = bytes + kHugePage;
   void* const got = mmap(nullptr, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (got == MAP_FAILED) throw std::bad_alloc();
   char* const begin = static_cast<char*>(got);
-  const auto rest = reinterpret_cast<std::uintptr_t>(begin) % MemoryPool::kHugePage;
-  char* const aligned = rest == 0 ? begin : begin + (MemoryPool::kHugePage - rest);
+  const auto rest = reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
+  char* const aligned = rest == 0 ? begin : begin + (kHugePage - rest);
   if (aligned != begin) munmap(begin, static_cast<std::size_t>(aligned - begin));
   const std::size_t behind = more - static_cast<std::size_t>(aligned - begin) - bytes;
   if (behind != 0) munmap(aligned + bytes, behind);
-#ifdef MADV_HUGEPAGE
-  madvise(aligned, bytes, MADV_HUGEPAGE);  // a wish: without it the pages are small
-#endif
+  wish_huge_pages(aligned, bytes);
   return aligned;
 }
 

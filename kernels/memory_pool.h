@@ -9,6 +9,8 @@
 #include <set>
 #include <vector>
 
+#include "kernels/huge_pages.h"
+
 namespace ipex_quant::kernels {
 
 /// Hands out blocks of a few large regions; best fit, neighbours that are free join.
@@ -17,7 +19,6 @@ namespace ipex_quant::kernels {
 /// be called from any thread.
 class MemoryPool {
  public:
-  static constexpr std::size_t kHugePage = std::size_t{2} << 20;
   static constexpr std::size_t kRegionBytes = 4 * kHugePage;
   /// malloc keeps smaller blocks at hand by itself, without a lock. A sanitizer sees the bounds of
   /// what malloc gave, not those inside a region.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/huge_pages.h"
 #include "runtime/epilogue_text.h"
 #include "runtime/layout.h"
 #include "runtime/memory.h"
@@ -80,6 +81,9 @@ PackedEmbedding::PackedEmbedding(const at::Tensor& weight, const at::Tensor& wei
               "' reads a tensor, which an embedding has not");
   weight_ = weight.contiguous();
   scale_ = weight_scale.contiguous();
+  for (const at::Tensor& read_at_random : {weight_, scale_}) {
+    kernels::move_to_huge_pages(read_at_random.const_data_ptr(), read_at_random.nbytes());
+  }
   const float* scale = scale_.const_data_ptr<float>();
   for (int64_t i = 0; i < scale_.numel(); ++i) {
     TORCH_CHECK(std::isfinite(scale[i]) && scale[i] > 0, "embedding_prepack: scale ", i,

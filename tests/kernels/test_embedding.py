@@ -45,6 +45,17 @@ def test_embedding(vector_isa, dim, per_row, same_for_all_threads):
         np.testing.assert_array_equal(q, quantize_reference(expected.numpy(), 0.01, 120))
 
 
+def test_a_table_that_moves_to_huge_pages_keeps_its_values():
+    """Packing moves the pages of a large table, and the bytes around them stay, too."""
+    whole = torch.randint(-127, 128, (100_001 * 64,), dtype=torch.int8)
+    copy, scale = whole.clone(), torch.rand(100_000) + 0.1
+    weight = whole[7 : 7 + 100_000 * 64].view(100_000, 64)
+    packed = ops.embedding_prepack(weight, scale, "")
+    assert torch.equal(whole, copy)
+    indices = torch.randint(0, 100_000, (500,))
+    assert torch.equal(ops.embedding(indices, packed), dequantized(weight, scale)[indices])
+
+
 def bags_reference(weight, scale, indices, bounds, mode, per_sample=None, padding=-1):
     """Sums in float64: the kernel rounds once per row."""
     rows = dequantized(weight, scale).double().numpy()
