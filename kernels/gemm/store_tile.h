@@ -179,13 +179,18 @@ inline IQ_INLINE void finish_scores(const GemmTile& tile, int64_t row, int first
 template <int MR, int NV>
 inline IQ_INLINE void prefetch_operand(const GemmTile& tile, int64_t row, int first) {
   const EpiloguePlan& plan = *tile.epilogue;
-  if (NV * kLanes < 48 || plan.form != EpilogueForm::kAddU8Quantize) return;
-  const uint8_t* other = static_cast<const uint8_t*>(plan.tensors[0].data) + tile.col + first;
-  const uint8_t* dst = static_cast<const uint8_t*>(tile.dst) + tile.col + first;
+  const bool adds_bytes = plan.form == EpilogueForm::kAddU8Quantize;
+  if (NV * kLanes < 48 || !(adds_bytes || plan.adds)) return;
+  const int64_t size = adds_bytes ? 1 : 4;
+  const int64_t col = (tile.col + first) * size;
+  const char* other = static_cast<const char*>(plan.tensors[0].data) + col;
+  const char* dst = static_cast<const char*>(tile.dst) + col;
   unroll<MR>([&](auto r) IQ_INLINE {
-    const int64_t dst_row = tile.dst_rows[row + r];
-    __builtin_prefetch(other + dst_row * plan.tensors[0].row_stride);
-    __builtin_prefetch(dst + dst_row * tile.dst_stride, 1);
+    const int64_t dst_row = tile.dst_rows[row + r] * size;
+    for (int64_t line = 0; line < NV * kLanes * size; line += 64) {
+      __builtin_prefetch(other + dst_row * plan.tensors[0].row_stride + line);
+      __builtin_prefetch(dst + dst_row * tile.dst_stride + line, 1);
+    }
   });
 }
 
