@@ -2,11 +2,11 @@
 #include "kernels/dynamic/dynamic_linear.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "kernels/dynamic/finish.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/recurrent/kernels.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -29,14 +29,6 @@ constexpr int64_t kColumns = 256;
 constexpr int64_t kTileRows = 12;
 
 using Finish = void (*)(const DynamicFinishArgs&);
-
-Finish select_finish(Features features) {
-#define IQ_DYNAMIC(function, needs)                                                                \
-  if (covers(features, needs)) return function;
-#include "kernels/dynamic/table.inc"
-#undef IQ_DYNAMIC
-  std::abort();  // the reference row needs nothing
-}
 
 /// The quantized rows inside the workspace.
 struct Rows {
@@ -171,7 +163,7 @@ void dynamic_linear(const DynamicLinearArgs& args, uint8_t* workspace, Features 
 
   // Twelve rows at a time would leave a quarter of each tile of AMX empty.
   const GemmEntry& gemm = select_gemm(features & ~kAmxInt8, args.m);
-  const Product product{args, rows, gemm, select_finish(features)};
+  const Product product{args, rows, gemm, select_kernel<DynamicFinishArgs>(features)};
   const int64_t columns = ceil_div(w.n, kColumns);
   int64_t chunk = std::max(kTileRows, kRowBytes / rows.stride / kTileRows * kTileRows);
   if (parallel.threads > 1) {

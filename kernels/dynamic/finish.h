@@ -29,8 +29,4 @@ struct DynamicFinishArgs {
   int64_t first_column;
 };
 
-#define IQ_DYNAMIC(function, needs) void function(const DynamicFinishArgs& args);
-#include "kernels/dynamic/table.inc"
-#undef IQ_DYNAMIC
-
 }  // namespace ipex_quant::kernels

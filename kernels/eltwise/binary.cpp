@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/eltwise/select.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -71,7 +71,7 @@ bool reads_tensors(const Epilogue& chain) {
 
 void binary(const BinaryArgs& args, Features features, const Parallel& parallel) {
   if (args.rows <= 0 || args.cols <= 0) return;
-  const auto kernel = select_eltwise<BinaryArgs>(features);
+  const auto kernel = select_kernel<BinaryArgs>(features);
   const bool a_is_gate = is_gated(args, args.a, args.b);
   const int64_t copies = std::min(rows_of_long_row(args.cols), args.rows);
   if (copies < 2 || reads_tensors(args.epilogue.chain) ||

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/eltwise/select.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -27,15 +27,15 @@ void run_ranges(const Args& args, const Parallel& parallel, const Kernel& kernel
 }  // namespace
 
 void quantize(const QuantizeArgs& args, Features features, const Parallel& parallel) {
-  run_ranges(args, parallel, select_eltwise<QuantizeArgs>(features));
+  run_ranges(args, parallel, select_kernel<QuantizeArgs>(features));
 }
 
 void dequantize(const DequantizeArgs& args, Features features, const Parallel& parallel) {
-  run_ranges(args, parallel, select_eltwise<DequantizeArgs>(features));
+  run_ranges(args, parallel, select_kernel<DequantizeArgs>(features));
 }
 
 void lut(const LutArgs& args, Features features, const Parallel& parallel) {
-  const auto copy = select_eltwise<CopyRowsArgs>(features);
+  const auto copy = select_kernel<CopyRowsArgs>(features);
   run_ranges(args, parallel,
              [&](const LutArgs& part) { copy({part.src, 0, part.dst, 0, 1, part.n, part.table}); });
 }
@@ -43,7 +43,7 @@ void lut(const LutArgs& args, Features features, const Parallel& parallel) {
 void quantize_planes(const QuantizePlanesArgs& args, int64_t images, Features features,
                      const Parallel& parallel) {
   if (args.channels <= 0 || args.pixels <= 0) return;
-  const auto kernel = select_eltwise<QuantizePlanesArgs>(features);
+  const auto kernel = select_kernel<QuantizePlanesArgs>(features);
   // Parts of one image, each a multiple of the 64 pixels that a kernel converts at once.
   const int64_t part_pixels = std::max<int64_t>(kGrain / args.channels / 64, 1) * 64;
   const int64_t parts = (args.pixels + part_pixels - 1) / part_pixels;
@@ -62,7 +62,7 @@ void quantize_planes(const QuantizePlanesArgs& args, int64_t images, Features fe
 
 void copy_rows(const CopyRowsArgs& args, Features features, const Parallel& parallel) {
   if (args.cols <= 0) return;
-  const auto kernel = select_eltwise<CopyRowsArgs>(features);
+  const auto kernel = select_kernel<CopyRowsArgs>(features);
   parallel(args.rows, std::max<int64_t>(kGrain / args.cols, 1), [&](int64_t begin, int64_t end) {
     CopyRowsArgs part = args;
     part.src += begin * args.src_stride;
@@ -77,8 +77,8 @@ void requantize_table(float scale, int32_t zero_point, float out_inv_scale, int3
   uint8_t all[256];
   float values[256];
   for (int i = 0; i < 256; ++i) all[i] = static_cast<uint8_t>(i);
-  select_eltwise<DequantizeArgs>(features)({all, values, 256, scale, zero_point});
-  select_eltwise<QuantizeArgs>(features)({values, table, 256, out_inv_scale, out_zero_point});
+  select_kernel<DequantizeArgs>(features)({all, values, 256, scale, zero_point});
+  select_kernel<QuantizeArgs>(features)({values, table, 256, out_inv_scale, out_zero_point});
 }
 
 }  // namespace ipex_quant::kernels

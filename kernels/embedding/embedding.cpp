@@ -2,30 +2,16 @@
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
-#include <type_traits>
+
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
-
-#define IQ_EMBEDDING(op, function, needs) void function(const op##Args& args);
-#include "kernels/embedding/table.inc"
-#undef IQ_EMBEDDING
 
 namespace {
 
 template <class Args>
-auto select_embedding([[maybe_unused]] Features features) -> void (*)(const Args&) {
-#define IQ_EMBEDDING(op, function, needs)                                                          \
-  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
-    if (covers(features, needs)) return function;                                                  \
-  }
-#include "kernels/embedding/table.inc"
-#undef IQ_EMBEDDING
-  return nullptr;  // not reached: the last row of each op needs nothing
-}
-
-template <class Args>
 void run(const Args& args, int64_t rows_each, Features features, const Parallel& parallel) {
-  const auto kernel = select_embedding<Args>(features);
+  const auto kernel = select_kernel<Args>(features);
   // A thread is worth waking for some 16 KiB of the table.
   const int64_t bytes = std::max<int64_t>(args.table.dim * rows_each, 1);
   const int64_t grain = std::max<int64_t>(16384 / bytes, 1);

@@ -3,21 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
+
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
-
-template <class Args>
-auto select_step([[maybe_unused]] Features features) -> void (*)(const Args&) {
-#define IQ_MATMUL(op, function, needs)                                                             \
-  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
-    if (covers(features, needs)) return function;                                                  \
-  }
-#include "kernels/matmul/table.inc"
-#undef IQ_MATMUL
-  return nullptr;  // not reached: the last row of each op needs nothing
-}
 
 int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
@@ -32,8 +22,8 @@ int64_t product_parts(int64_t batches, int64_t m, int64_t work, int threads) {
 U8Product::U8Product(const Sizes& sizes, int32_t a_zero_point, int32_t b_zero_point, float scale,
                      Features features)
     : sizes_(sizes), a_zero_point_(a_zero_point), b_zero_point_(b_zero_point),
-      kernel_(select_gemm(features, sizes.m)), pack_(select_step<PackColumnsArgs>(features)),
-      row_sums_(select_step<RowSumsArgs>(features)), depth_(round_up(sizes.k, kGemmDepth)),
+      kernel_(select_gemm(features, sizes.m)), pack_(select_kernel<PackColumnsArgs>(features)),
+      row_sums_(select_kernel<RowSumsArgs>(features)), depth_(round_up(sizes.k, kGemmDepth)),
       padded_n_(round_up(sizes.n, kGemmColumns)) {
   std::fill_n(scale_, kGemmBlock, scale);
 }

@@ -29,8 +29,4 @@ struct RowSumsArgs {
   int32_t* sums;  ///< [count]
 };
 
-#define IQ_MATMUL(op, function, needs) void function(const op##Args& args);
-#include "kernels/matmul/table.inc"
-#undef IQ_MATMUL
-
 }  // namespace ipex_quant::kernels

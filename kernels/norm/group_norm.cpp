@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/norm/select.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 class Statistics {
  public:
   Statistics(const GroupNormArgs& args, Features features, const Parallel& parallel)
-      : args_(args), sums_kernel_(select_norm<ColumnSumsArgs>(features)), parallel_(parallel),
+      : args_(args), sums_kernel_(select_kernel<ColumnSumsArgs>(features)), parallel_(parallel),
         blocks_((args.pixels + kPixelsPerSum - 1) / kPixelsPerSum),
         sums_(static_cast<size_t>(args.items * blocks_ * args.channels)),
         mean_(static_cast<size_t>(args.items * args.channels)), factor_(mean_.size()) {
@@ -76,7 +76,7 @@ class Statistics {
 void group_norm(const GroupNormArgs& args, Features features, const Parallel& parallel) {
   if (args.items <= 0 || args.pixels <= 0 || args.channels <= 0) return;
   const Statistics statistics(args, features, parallel);
-  const auto kernel = select_norm<ChannelNormArgs>(features);
+  const auto kernel = select_kernel<ChannelNormArgs>(features);
   const int64_t bytes = args.epilogue.chain.quantize ? 1 : sizeof(float);
   const int64_t grain = std::max<int64_t>(8192 / args.channels, 1);
   parallel(args.items * args.pixels, grain, [&](int64_t begin, int64_t end) {

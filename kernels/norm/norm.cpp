@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/norm/select.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 
@@ -16,7 +16,7 @@ int64_t grain(int64_t cols) { return std::max<int64_t>(8192 / std::max<int64_t>(
 
 void softmax(const SoftmaxArgs& args, Features features, const Parallel& parallel) {
   if (args.cols <= 0) return;
-  const auto kernel = select_norm<SoftmaxArgs>(features);
+  const auto kernel = select_kernel<SoftmaxArgs>(features);
   parallel(args.rows, grain(args.cols), [&](int64_t begin, int64_t end) {
     SoftmaxArgs part = args;
     part.src += begin * args.src_stride;
@@ -28,7 +28,7 @@ void softmax(const SoftmaxArgs& args, Features features, const Parallel& paralle
 
 void layer_norm(const LayerNormArgs& args, Features features, const Parallel& parallel) {
   if (args.cols <= 0) return;
-  const auto kernel = select_norm<LayerNormArgs>(features);
+  const auto kernel = select_kernel<LayerNormArgs>(features);
   parallel(args.rows, grain(args.cols), [&](int64_t begin, int64_t end) {
     LayerNormArgs part = args;
     part.src += begin * args.cols;

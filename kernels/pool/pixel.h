@@ -33,8 +33,4 @@ struct AveragePixelArgs {
   int32_t zero_point;  ///< of the output, 0..255
 };
 
-#define IQ_POOL(op, function, needs) void function(const op##Args& args);
-#include "kernels/pool/table.inc"
-#undef IQ_POOL
-
 }  // namespace ipex_quant::kernels

@@ -2,23 +2,12 @@
 #include "kernels/pool/pool.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "kernels/pool/pixel.h"
+#include "kernels/select.h"
 
 namespace ipex_quant::kernels {
 namespace {
-
-template <class Args>
-auto select_pool([[maybe_unused]] Features features) -> void (*)(const Args&) {
-#define IQ_POOL(op, function, needs)                                                               \
-  if constexpr (std::is_same_v<Args, op##Args>) {                                                  \
-    if (covers(features, needs)) return function;                                                  \
-  }
-#include "kernels/pool/table.inc"
-#undef IQ_POOL
-  return nullptr;  // not reached: the last row of each op needs nothing
-}
 
 int64_t positions(const PoolWindow& window) {
   return std::max<int64_t>((window.end - window.begin + window.step - 1) / window.step, 0);
@@ -130,7 +119,7 @@ void for_pixels(const PoolArgs& args, const Parallel& parallel, const F& finish)
 }  // namespace
 
 void max_pool(const PoolArgs& args, Features features, const Parallel& parallel) {
-  const auto kernel = select_pool<MaxPixelArgs>(features);
+  const auto kernel = select_kernel<MaxPixelArgs>(features);
   for_pixels<false>(args, parallel, [&](const Taps& taps, uint8_t* dst) {
     kernel({taps.pointers, taps.count, args.channels, dst, taps.pixels, taps.step});
   });
@@ -138,7 +127,7 @@ void max_pool(const PoolArgs& args, Features features, const Parallel& parallel)
 
 void avg_pool(const PoolArgs& args, const AverageArgs& average, Features features,
               const Parallel& parallel) {
-  const auto kernel = select_pool<AveragePixelArgs>(features);
+  const auto kernel = select_kernel<AveragePixelArgs>(features);
   for_pixels<true>(args, parallel, [&](const Taps& taps, uint8_t* dst) {
     const int64_t divisor = average.divisor != 0 ? average.divisor : taps.divisor;
     kernel({taps.pointers, taps.first, taps.count, args.channels, dst, taps.pixels, taps.step,
@@ -150,7 +139,7 @@ void avg_pool(const PoolArgs& args, const AverageArgs& average, Features feature
 
 void average_rows(const uint8_t* src, int64_t rows, int64_t cols, const AverageArgs& average,
                   uint8_t* dst, Features features, const Parallel& parallel) {
-  const auto kernel = select_pool<AveragePixelArgs>(features);
+  const auto kernel = select_kernel<AveragePixelArgs>(features);
   const int64_t divisor = average.divisor != 0 ? average.divisor : cols;
   const float factor = average.scale / static_cast<float>(divisor);
   const int32_t offset = static_cast<int32_t>(cols) * average.zero_point;
