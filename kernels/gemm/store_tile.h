@@ -180,7 +180,8 @@ template <int MR, int NV>
 inline IQ_INLINE void prefetch_operand(const GemmTile& tile, int64_t row, int first) {
   const EpiloguePlan& plan = *tile.epilogue;
   const bool adds_bytes = plan.form == EpilogueForm::kAddU8Quantize;
-  if (NV * kLanes < 48 || !(adds_bytes || plan.adds)) return;
+  const bool adds_floats = plan.form == EpilogueForm::kScaleAddFloat && plan.adds;
+  if (NV * kLanes < 48 || !(adds_bytes || adds_floats)) return;
   const int64_t size = adds_bytes ? 1 : 4;
   const int64_t col = (tile.col + first) * size;
   const char* other = static_cast<const char*>(plan.tensors[0].data) + col;

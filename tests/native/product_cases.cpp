@@ -90,6 +90,7 @@ KernelCase conv_case(const char* name, const Square& square) {
       std::make_shared<const ConvChannels>(make_conv_channels(*weight, 3, scale.data(), nullptr));
   ConvCall call;
   call.batch = 2;
+  call.pixel_bytes = g.in_channels;
   const auto src = std::make_shared<const Bytes>(
       random_bytes(call.batch * square.size * square.size * g.in_channels));
   int64_t bytes = call.batch * g.out_channels;
