@@ -14,7 +14,7 @@ struct Inside {
   std::size_t bytes;
 };
 
-Inside inside(const void* begin, std::size_t bytes) {
+[[maybe_unused]] Inside inside(const void* begin, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(begin);
   const std::uintptr_t from = (address + kHugePage - 1) / kHugePage * kHugePage;
   const std::uintptr_t to = (address + bytes) / kHugePage * kHugePage;
@@ -22,7 +22,7 @@ Inside inside(const void* begin, std::size_t bytes) {
 }
 
 // What the system refuses is left: the pages stay small, and every result is the same.
-void advise([[maybe_unused]] const Inside& pages, [[maybe_unused]] int advice) {
+[[maybe_unused]] void advise(const Inside& pages, int advice) {
   if (pages.bytes != 0) madvise(pages.begin, pages.bytes, advice);
 }
 
