@@ -18,7 +18,6 @@ import dataclasses
 import datetime
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -37,6 +36,7 @@ from bench.kernel_calls import (
     TheirMatmul,
 )
 from bench.limits import describe, peak, read_rate
+from bench.timing import as_written, best_times
 from ipex_quant import _C
 
 ops = torch.ops.ipex_quant
@@ -62,14 +62,7 @@ class Row:
 
 def repeated(module: torch.nn.Module, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
     """`module` as a function of the number of calls."""
-    script = torch.jit.script(module.eval())
-
-    def run(n: int) -> torch.Tensor:
-        # The optimizer would unroll the loop and drop the calls that repeat one another.
-        with torch.jit.optimized_execution(False):
-            return script(x, n)
-
-    return run
+    return as_written(torch.jit.script(module.eval()), x)
 
 
 def random_u8(*shape: int) -> torch.Tensor:
@@ -241,21 +234,6 @@ def check(row: Row) -> None:
     worst = int((ours - theirs).abs().max())
     if worst > 1:
         raise SystemExit(f"{row.op} {row.case}: results differ by {worst} steps")
-
-
-def best_times(*competitors: Callable[[int], torch.Tensor], seconds: float) -> list[float]:
-    """Best mean time of a stretch of calls of each competitor, a function of their number."""
-    best = [float("inf")] * len(competitors)
-    end = time.perf_counter() + seconds
-    calls = [1] * len(competitors)
-    while time.perf_counter() < end:
-        for i, function in enumerate(competitors):
-            begin = time.perf_counter()
-            function(calls[i])
-            mean = (time.perf_counter() - begin) / calls[i]
-            best[i] = min(best[i], mean)
-            calls[i] = max(1, int(1e-3 / best[i]))  # stretches of a millisecond
-    return best
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 An operator that reads r and writes w bytes stands beside a copy of (r + w) / 2 bytes into memory
 that is there already: it moves as many bytes through a set of the same size. Both are called from
-Python, in short stretches that alternate; the best stretch of each counts. A row is checked before
-it is timed.
+TorchScript, as by a model, in short stretches that alternate; the best stretch of each counts. A
+row is checked before it is timed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.kernels import best_times
+from bench.timing import as_written, best_times
 from ipex_quant import _C
 
 ops = torch.ops.ipex_quant
@@ -31,12 +31,12 @@ HERE, THERE = (0.02, 3), (0.03, 7)
 
 @dataclass
 class Row:
-    """One case: `run()` gives what `expected()` computes with torch."""
+    """One case: an expression of `inputs` in TorchScript gives what `expected()` computes."""
 
     op: str
     case: str
-    reads: list[torch.Tensor]
-    run: Callable[[], torch.Tensor]
+    call: str
+    inputs: dict[str, torch.Tensor | torch.ScriptObject]
     expected: Callable[[], torch.Tensor]
 
 
@@ -54,27 +54,24 @@ def value_rows(n: int) -> Iterator[Row]:
     """Operators on n values."""
     x, q = torch.randn(n) * 2, torch.randint(0, 256, (n,), dtype=torch.uint8)
     other, table = q.flip(0), torch.randperm(256).to(torch.uint8)
-    add = ops.binary_prepack("add", *HERE, *HERE, "quantize({},{})".format(*THERE))
+    packed = ops.binary_prepack("add", *HERE, *HERE, "quantize({},{})".format(*THERE))
     case = f"{n >> 10} Ki values"
     yield Row(
-        *("quantize", case, [x]),
-        lambda: ops.quantize(x, *HERE),
-        lambda: quantized(x, *HERE),
+        *("quantize", case, "quantize(x, {}, {})".format(*HERE)),
+        *({"x": x}, lambda: quantized(x, *HERE)),
     )
     yield Row(
-        *("dequantize", case, [q]),
-        lambda: ops.dequantize(q, *HERE),
-        lambda: dequantized(q),
+        *("dequantize", case, "dequantize(q, {}, {})".format(*HERE)),
+        *({"q": q}, lambda: dequantized(q)),
     )
     yield Row(
-        *("requantize", case, [q]),
-        lambda: ops.requantize(q, *HERE, *THERE),
-        lambda: quantized(dequantized(q), *THERE),
+        *("requantize", case, "requantize(q, {}, {}, {}, {})".format(*HERE, *THERE)),
+        *({"q": q}, lambda: quantized(dequantized(q), *THERE)),
     )
-    yield Row("lut", case, [q], lambda: ops.lut(q, table), lambda: table[q.int()])
+    yield Row("lut", case, "lut(q, table)", {"q": q, "table": table}, lambda: table[q.int()])
     yield Row(
-        *("add", case, [q, other]),
-        lambda: ops.binary(q, other, add, []),
+        *("add", case, "binary(q, other, packed, [])"),
+        {"q": q, "other": other, "packed": packed},
         lambda: quantized(dequantized(q) + dequantized(other), *THERE),
     )
 
@@ -83,22 +80,23 @@ def image_rows() -> Iterator[Row]:
     """Operators on images, of the sizes that ResNet-50 has at batch 4."""
     x = torch.randn(4, 3, 224, 224) * 2
     yield Row(
-        *("quantize_channels_last", "4x3x224x224", [x]),
-        lambda: ops.quantize_channels_last(x, *HERE),
+        *("quantize_channels_last", "4x3x224x224"),
+        *("quantize_channels_last(x, {}, {})".format(*HERE), {"x": x}),
         lambda: quantized(x, *HERE),
     )
     wide = torch.randint(0, 256, (4, 64, 112, 112), dtype=torch.uint8)
     wide = wide.contiguous(memory_format=torch.channels_last)
     yield Row(
-        *("max_pool 3x3/2", "4x64x112x112", [wide]),
-        lambda: ops.max_pool(wide, [3, 3], [2, 2], [1, 1], [1, 1], False),
+        *("max_pool 3x3/2", "4x64x112x112"),
+        *("max_pool(q, [3, 3], [2, 2], [1, 1], [1, 1], False)", {"q": wide}),
         lambda: torch.max_pool2d(wide.float(), 3, 2, 1).to(torch.uint8),
     )
     deep = torch.randint(0, 256, (4, 2048, 7, 7), dtype=torch.uint8)
     deep = deep.contiguous(memory_format=torch.channels_last)
     yield Row(
-        *("adaptive_avg_pool", "4x2048x7x7", [deep]),
-        lambda: ops.adaptive_avg_pool(deep, [1, 1], *HERE, *THERE),
+        *("adaptive_avg_pool", "4x2048x7x7"),
+        "adaptive_avg_pool(q, [1, 1], {}, {}, {}, {})".format(*HERE, *THERE),
+        {"q": deep},
         lambda: quantized(dequantized(deep).mean((2, 3), keepdim=True), *THERE),
     )
 
@@ -109,30 +107,41 @@ def rows() -> Iterator[Row]:
     yield from image_rows()
 
 
-def repeated(function: Callable[[], torch.Tensor]) -> Callable[[int], torch.Tensor]:
-    def run(n: int) -> torch.Tensor:
-        for _ in range(n - 1):
-            function()
-        return function()
+def repeated(
+    call: str, inputs: dict[str, torch.Tensor | torch.ScriptObject]
+) -> Callable[[int], torch.Tensor]:
+    """A function that evaluates the expression n times, as a model would: in TorchScript."""
 
-    return run
+    def type_of(value: torch.Tensor | torch.ScriptObject) -> str:
+        return "Tensor" if isinstance(value, torch.Tensor) else value._type().qualified_name()
+
+    parameters = "".join(f"{name}: {type_of(value)}, " for name, value in inputs.items())
+    unit = torch.jit.CompilationUnit(
+        f"def run({parameters}n: int) -> Tensor:\n"
+        f"    y = torch.empty(0)\n"
+        f"    for _ in range(n):\n"
+        f"        y = {call}\n"
+        f"    return y\n"
+    )
+    return as_written(unit.run, *inputs.values())
 
 
 def measure(row: Row, seconds: float) -> list[str]:
     """The row's columns from `op` on, after a check to one step of quantization."""
-    got, expected = row.run(), row.expected()
+    run = repeated(f"torch.ops.ipex_quant.{row.call}", row.inputs)
+    got, expected = run(1), row.expected()
     worst = float((got.float() - expected.float()).abs().max())
     if worst > 1:
         raise SystemExit(f"{row.op} {row.case}: results differ by {worst}")
-    moved = sum(t.nbytes for t in [*row.reads, got])
+    read = [value for value in row.inputs.values() if isinstance(value, torch.Tensor)]
+    moved = sum(tensor.nbytes for tensor in [*read, got])
     source = torch.randint(0, 256, (moved // 2,), dtype=torch.uint8)
     target = torch.zeros_like(source)
-    ours, copy = best_times(
-        repeated(row.run), repeated(lambda: target.copy_(source)), seconds=seconds
-    )
+    copy = repeated("target.copy_(source)", {"target": target, "source": source})
+    ours, theirs = best_times(run, copy, seconds=seconds)
     return [
         *(row.op, row.case, str(moved), f"{ours * 1e6:.1f}", f"{moved / ours * 1e-9:.1f}"),
-        f"{100 * copy / ours:.0f}",
+        f"{100 * theirs / ours:.0f}",
     ]
 
 
