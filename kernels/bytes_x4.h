@@ -51,10 +51,17 @@ struct FromBytes {
   }
 };
 
-/// Stores four vectors of rounded values (ToBytes::round()) as bytes.
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+using RegisterOfBytes = __m512i;
+#else
+using RegisterOfBytes = __m256i;
+#endif
+
+/// Four vectors of rounded values (ToBytes::round()) as bytes.
 /// \tparam Interleaved  the order of the vectors; else they follow each other
 template <bool Interleaved>
-inline IQ_INLINE void store_x4(uint8_t* dst, const I32 (&t)[4], const ToBytes& to) {
+inline IQ_INLINE RegisterOfBytes pack_x4(const I32 (&t)[4], const ToBytes& to) {
 #if defined(__AVX512F__)
   const __m512i z = _mm512_set1_epi16(static_cast<int16_t>(to.zero_point));
   const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(t[0].v, t[1].v), z);
@@ -65,9 +72,8 @@ inline IQ_INLINE void store_x4(uint8_t* dst, const I32 (&t)[4], const ToBytes& t
     bytes = _mm512_permutexvar_epi32(order, bytes);
   }
   bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(to.low)));
-  bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(to.high)));
-  _mm512_storeu_si512(dst, bytes);
-#elif defined(__AVX2__)
+  return _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(to.high)));
+#else
   const __m256i z = _mm256_set1_epi16(static_cast<int16_t>(to.zero_point));
   const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(t[0].v, t[1].v), z);
   const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(t[2].v, t[3].v), z);
@@ -77,8 +83,18 @@ inline IQ_INLINE void store_x4(uint8_t* dst, const I32 (&t)[4], const ToBytes& t
     bytes = _mm256_permutevar8x32_epi32(bytes, order);
   }
   bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(to.low)));
-  bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(to.high)));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), bytes);
+  return _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(to.high)));
+#endif
+}
+#endif
+
+/// Stores four vectors of rounded values as bytes, see pack_x4().
+template <bool Interleaved>
+inline IQ_INLINE void store_x4(uint8_t* dst, const I32 (&t)[4], const ToBytes& to) {
+#if defined(__AVX512F__)
+  _mm512_storeu_si512(dst, pack_x4<Interleaved>(t, to));
+#elif defined(__AVX2__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), pack_x4<Interleaved>(t, to));
 #else
   for (int i = 0; i < 4; ++i) {
     const int64_t q = int64_t{t[i].v} + to.zero_point;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/eltwise/few_planes.h"
 #include "kernels/eltwise/interleave.h"
 #include "kernels/eltwise/quantize_block.h"
 
@@ -55,22 +56,6 @@ inline void interleave_tile(const uint8_t* tile, int64_t channels, uint8_t* dst,
     }
     return;
   }
-  if (channels == 3 && stride == 3) {
-    for (int p = 0; p < kTilePixels; p += kInterleave) {
-      interleave3(tile + p, kTilePixels, dst + p * 3);
-    }
-    return;
-  }
-  if (channels == stride && (channels == 2 || channels == 4)) {
-    for (int p = 0; p < kTilePixels; p += kInterleave) {
-      if (channels == 2) {
-        interleave2(tile + p, kTilePixels, dst + p * 2);
-      } else {
-        interleave4(tile + p, kTilePixels, dst + p * 4);
-      }
-    }
-    return;
-  }
   if (channels == stride) {
     // Each store of 16 bytes runs into the next pixels, which are written after it; the last
     // 16 pixels are written apart, for nothing comes after them.
@@ -88,8 +73,13 @@ inline void interleave_tile(const uint8_t* tile, int64_t channels, uint8_t* dst,
 inline void quantize_planes_body(const QuantizePlanesArgs& args) {
   const ToBytes to(args.inv_scale, args.zero_point);
   if (args.channels == 1) return quantize_range(to, args.src, args.dst, args.pixels);
+  int64_t p = 0;
+#if defined(__AVX2__)
+  if (args.channels == 3) p = quantize_few_planes<3>(to, args);
+  if (args.channels == 4) p = quantize_few_planes<4>(to, args);
+#endif
   Tile tile = {};
-  for (int64_t p = 0; p < args.pixels; p += kTilePixels) {
+  for (; p < args.pixels; p += kTilePixels) {
     const int64_t left = args.pixels - p;
     const int64_t pixels = left < kTilePixels ? left : kTilePixels;
     for (int64_t c0 = 0; c0 < args.channels; c0 += kInterleave) {
