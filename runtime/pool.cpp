@@ -54,6 +54,7 @@ std::vector<PoolWindow> make_windows(const Axis& axis, bool ceil_mode, bool coun
   TORCH_CHECK(size >= 1, op, ": the output would have size ", size, " along an axis of size ",
               axis.in, " with kernel size ", axis.kernel, "; use a larger input or padding");
   std::vector<PoolWindow> windows;
+  windows.reserve(static_cast<size_t>(size));
   for (int64_t i = 0; i < size; ++i) {
     const int64_t start = i * axis.stride - axis.padding;
     // One past the last position; padding counts, what lies beyond it does not.

@@ -1,5 +1,6 @@
 // AVX-512 pooling of one pixel.
-#include "kernels/pool/pixel_body.h"
+#include "kernels/pool/average_pixel_body.h"
+#include "kernels/pool/max_pixel_body.h"
 
 namespace ipex_quant::kernels {
 

@@ -142,7 +142,7 @@ def test_adaptive_max_pool(vector_isa, nd, size, same_for_all_threads):
     assert torch.equal(ops.adaptive_max_pool(x[0], sizes), y[0])
 
 
-@pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130])
+@pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130, 256, 300])
 def test_channels(vector_isa, channels, same_for_all_threads):
     x = u8(3, channels, 9, 40).to(memory_format=torch.channels_last)
     y = same_for_all_threads(lambda: ops.max_pool(x, [3, 3], [2, 2], [1, 1], [1, 1], False))
@@ -154,6 +154,19 @@ def test_channels(vector_isa, channels, same_for_all_threads):
     full = torch.full_like(x, 255)
     z = ops.adaptive_avg_pool(full, [1, 1], *IN, *OUT)
     np.testing.assert_array_equal(z, quantized_average(centred(full).sum((2, 3), True), 360.0))
+
+
+@pytest.mark.parametrize("channels", [3, 16, 24, 64, 70])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 1), (3, 2, 1, 2), (5, 1, 2, 1), (4, 3, 1, 1)],
+)
+def test_windows_that_share_columns(vector_isa, channels, kernel, stride, padding, dilation):
+    window = ([kernel] * 2, [stride] * 2, [padding] * 2, [dilation] * 2)
+    for width in (7, 10, 17, 26):
+        x = u8(2, channels, 9, width).to(memory_format=torch.channels_last)
+        expected = F.max_pool2d(x.double(), *window)
+        assert torch.equal(ops.max_pool(x, *window, False).double(), expected), width
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+/// \file
+/// Registers of bytes, and how the channels of a pixel are cut into them.
+///
+/// Include it from ISA files only (see simd.h).
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace ipex_quant::kernels {
+namespace {
+
+#if defined(__AVX2__)
+
+/// 16 bytes.
+struct Bytes16 {
+  using Register = __m128i;
+  static Register zero() { return _mm_setzero_si128(); }
+  static Register load(const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  static void store(uint8_t* p, Register x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+  static Register max(Register a, Register b) { return _mm_max_epu8(a, b); }
+};
+
+/// A whole register.
+struct BytesWide {
+#if defined(__AVX512F__)
+  using Register = __m512i;
+  static Register zero() { return _mm512_setzero_si512(); }
+  static Register load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static void store(uint8_t* p, Register x) { _mm512_storeu_si512(p, x); }
+  static Register max(Register a, Register b) { return _mm512_max_epu8(a, b); }
+#else
+  using Register = __m256i;
+  static Register zero() { return _mm256_setzero_si256(); }
+  static Register load(const uint8_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static void store(uint8_t* p, Register x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
+  }
+  static Register max(Register a, Register b) { return _mm256_max_epu8(a, b); }
+#endif
+};
+
+#endif
+
+/// Calls block(c) for blocks of `width` channels from `first` on, the last moved back so that it is
+/// full; needs channels >= width.
+template <class F>
+inline void for_blocks(int64_t first, int64_t channels, int64_t width, const F& block) {
+  int64_t c = first;
+  for (; c + width <= channels; c += width) block(c);
+  if (c < channels) block(channels - width);
+}
+
+}  // namespace
+}  // namespace ipex_quant::kernels
