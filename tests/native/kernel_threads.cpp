@@ -1,8 +1,8 @@
-// Eight threads at once run every kind of kernel on packed weights that they share, each call cut
-// into tasks for three threads more, on each instruction set, and compare with what one thread
-// gave. `kernel_threads NAME` lets two threads write the result of one case instead: a race that
-// ThreadSanitizer must report. It sees no masked store, and of several byte stores into one word
-// only the last ones, so that not every instruction set shows every race.
+// Eight threads at once run every kind of kernel on packed weights that they share, with calls cut
+// into tasks for 1, 2, 3 and 8 threads more, on each instruction set, and compare with what one
+// thread gave. `kernel_threads NAME` lets two threads write the result of one case instead: a race
+// that ThreadSanitizer must report. It sees no masked store, and of several byte stores into one
+// word only the last ones, so that not every instruction set shows every race.
 #include <cstdio>
 #include <random>
 
@@ -17,6 +17,7 @@ using namespace kernels;
 namespace {
 
 constexpr int kThreads = 8;
+constexpr int kPools[] = {1, 2, 3, 8};
 
 std::mt19937 g_random(0);
 
@@ -28,17 +29,23 @@ AlignedVector<T> made(int64_t count, Next&& next) {
 }
 
 /// A pool that makes its threads for each call; counts the calls that more than one got.
-Parallel three_threads(std::atomic<int>& cut) {
-  return {&cut, 3, [](void* pool, int64_t n, int64_t grain, Parallel::Body body, void* arg) {
-            const int64_t step = std::max((n + 2) / 3, grain);
-            if (step < n) ++*static_cast<std::atomic<int>*>(pool);
-            std::vector<std::thread> threads;
-            for (int64_t begin = 0; begin < n; begin += step) {
-              threads.emplace_back(body, arg, begin, std::min(begin + step, n));
-            }
-            for (std::thread& thread : threads) thread.join();
-          }};
-}
+struct Pool {
+  std::atomic<int>& cut;
+  int threads;
+
+  Parallel parallel() {
+    return {this, threads, [](void* p, int64_t n, int64_t grain, Parallel::Body body, void* arg) {
+              Pool& pool = *static_cast<Pool*>(p);
+              const int64_t step = std::max((n + pool.threads - 1) / pool.threads, grain);
+              if (step < n) ++pool.cut;
+              std::vector<std::thread> threads;
+              for (int64_t begin = 0; begin < n; begin += step) {
+                threads.emplace_back(body, arg, begin, std::min(begin + step, n));
+              }
+              for (std::thread& thread : threads) thread.join();
+            }};
+  }
+};
 
 std::vector<KernelCase> all_cases() {
   std::vector<KernelCase> cases;
@@ -84,7 +91,8 @@ int run_at_once(const std::vector<KernelCase>& cases, const std::string& isa,
       const size_t at = (i + thread) % cases.size();
       const KernelCase& c = cases[at];
       Bytes dst(c.bytes);
-      c.run(dst.data(), features, thread % 2 ? three_threads(cut[at]) : serial());
+      Pool pool{cut[at], kPools[thread % std::size(kPools)]};
+      c.run(dst.data(), features, pool.threads == 1 ? serial() : pool.parallel());
       if (dst == expected[at]) continue;
       std::printf("%s on %s differs on thread %d\n", c.name.c_str(), isa.c_str(), thread);
       ++wrong;
