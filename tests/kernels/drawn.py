@@ -94,17 +94,22 @@ def epilogues(draw: st.DrawFn, residual: bool = True) -> Epilogue:
     return epilogue
 
 
+def trapped(seed: int, x: torch.Tensor) -> torch.Tensor:
+    """The values of x with a trap behind them, or in front of them at each second seed."""
+    return guarded(x, front=seed % 2 == 1) if x.numel() else x
+
+
 def data(seed: int, *shape: int) -> torch.Tensor:
-    """Bytes with a trap behind them; a third of the draws hold the extreme values alone."""
+    """Trapped bytes; a third of the draws hold the extreme values alone."""
     x = random_u8(*shape, seed=seed)
     if seed % 3 == 0:
         x = (x > 127).to(torch.uint8) * 255
-    return guarded(x) if x.numel() else x
+    return trapped(seed, x)
 
 
 def weights(seed: int, *shape: int) -> torch.Tensor:
     """Weights from -128 to 127; a third of the draws hold the extreme values alone."""
-    return data(seed, *shape).clone().view(torch.int8)
+    return data(seed, *shape).view(torch.int8)
 
 
 def each_isa() -> Iterator[str]:
@@ -145,7 +150,7 @@ def channel_parameters(seed: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight scales and bias of `n` output channels."""
     generator = torch.Generator().manual_seed(seed)
     scale = torch.rand(n, generator=generator) * 0.01 + 1e-4
-    return scale, torch.randn(n, generator=generator)
+    return trapped(seed, scale), trapped(seed, torch.randn(n, generator=generator))
 
 
 def scaled(acc: np.ndarray, x_scale: float, s: torch.Tensor, b: torch.Tensor, shape: Sequence[int]):

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn import trapped
 from ipex_quant import _C
 from kernel_reference import available_isas
 from kernel_reference import random_u8 as u8
@@ -246,7 +247,7 @@ def test_any_case(data: st.DataObject) -> None:
 
     def operand(rows: int, columns: int, more: int) -> torch.Tensor:
         x = heads(1, rows, batch, columns, seed + more)[0]
-        return x if interleaved else x.contiguous()
+        return x if interleaved else trapped(seed, x.clone(memory_format=torch.contiguous_format))
 
     q, keys, v = operand(m, k, 0), operand(n, k, 1).transpose(1, 2), operand(n, d, 2)
     pair = st.tuples(st.floats(1e-3, 0.1), st.integers(0, 255))

@@ -12,7 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawn import cases, channel_parameters, epilogues, expect, same_bits, scales, seeds, weights
+from drawn import (
+    cases,
+    channel_parameters,
+    epilogues,
+    expect,
+    same_bits,
+    scales,
+    seeds,
+    trapped,
+    weights,
+)
 from drawn import zero_points as zeros
 from kernel_reference import dequantize_reference, quantize_reference
 from recurrent_model import check_against_model, random_input, random_module, random_states
@@ -35,6 +45,7 @@ def test_embedding(rows, dim, shape, per_row, out, seed):
     weight = weights(seed, rows, dim)
     scale = channel_parameters(seed, rows if per_row else 1)[0]
     indices = torch.randint(0, rows, shape, generator=torch.Generator().manual_seed(seed))
+    indices = trapped(seed, indices)
     expected = (weight.float() * scale.reshape(-1, 1))[indices].numpy()
     text = f"quantize({out[0]:.9g},{out[1]})" if out else ""
     packed = ops.embedding_prepack(weight, scale, text)
@@ -55,7 +66,7 @@ def test_embedding_bag(rows, dim, lengths, mode, per_row, weighted, padded, seed
     generator = torch.Generator().manual_seed(seed)
     weight, scale = weights(seed, rows, dim), channel_parameters(seed, rows if per_row else 1)[0]
     bounds = [0, *np.cumsum(lengths).tolist()]
-    indices = torch.randint(0, rows, (bounds[-1],), generator=generator)
+    indices = trapped(seed, torch.randint(0, rows, (bounds[-1],), generator=generator))
     per_sample = (
         torch.randn(bounds[-1], generator=generator) if weighted and mode == "sum" else None
     )
@@ -76,8 +87,8 @@ def test_embedding_bag(rows, dim, lengths, mode, per_row, weighted, padded, seed
 @given(st.integers(1, 9), st.integers(1, 700), st.integers(-3, 3), scales, zeros, seeds)
 def test_norms(rows, cols, size, scale, zero, seed):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(rows, cols, generator=generator) * 10.0**size
-    weight, bias, factor = torch.randn(3, cols, generator=generator)
+    x = trapped(seed, torch.randn(rows, cols, generator=generator) * 10.0**size)
+    weight, bias, factor = (trapped(seed, torch.randn(cols, generator=generator)) for _ in range(3))
     arguments = (x, weight, bias, 1e-5, factor, scale, zero)
     y, q = same_bits(lambda: ops.layer_norm(*arguments))
     wanted = layer_norm_reference(x.numpy(), weight.numpy(), bias.numpy(), 1e-5)
@@ -96,7 +107,8 @@ def test_norms(rows, cols, size, scale, zero, seed):
     *(epilogues(residual=False), seeds),
 )
 def test_linear_dynamic(m, n, k, per_row, epilogue, seed):
-    x, w, (s, b) = values(m, k, seed), weights(seed, n, k), channel_parameters(seed, n)
+    x, w = trapped(seed, values(m, k, seed)), weights(seed, n, k)
+    s, b = channel_parameters(seed, n)
     expected = epilogue.apply(dynamic_reference(x, w, s, b, per_row), None)
     packed = ops.linear_dynamic_prepack(w, s, b, per_row, epilogue.text())
     expect(lambda: ops.linear_dynamic(x, packed, []), expected)
@@ -113,6 +125,7 @@ def test_recurrent(cell, features, units, layers, both_ways, biases, time, batch
     m = random_module(
         cell, features, units, layers, bidirectional=both_ways, biases=biases, seed=seed, **static
     )
-    x, states = random_input(m, time, batch, seed), random_states(m, batch, seed)
+    x = trapped(seed, random_input(m, time, batch, seed))
+    states = [trapped(seed, state) for state in random_states(m, batch, seed)]
     check_against_model(m, x, *states)
     same_bits(lambda: m.run(x, *states))

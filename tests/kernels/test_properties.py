@@ -22,9 +22,9 @@ from drawn import (
     qparams,
     scaled,
     seeds,
+    trapped,
     weights,
 )
-from guarded import guarded
 from kernel_reference import dequantize_reference, quantize_reference
 
 ops = torch.ops.ipex_quant
@@ -93,7 +93,7 @@ def test_conv(c, xq, epilogue, seed):
     expected = epilogue.apply(scaled(acc.numpy(), xq[0], s, b, (1, -1, *[1] * nd)), other)
     packed = ops.conv_prepack(w, s, b, *c["arguments"], *xq, epilogue.text())
     if c["channels_last"] and nd == 2:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = trapped(seed, x.clone(memory_format=torch.channels_last))
     expect(lambda: ops.conv(x, packed, [other] if other is not None else []), expected)
 
 
@@ -150,7 +150,7 @@ def test_pool(n, c, h, w, kernel, stride, padding, ceil_mode, channels_last, kin
         factor = np.float32(xq[0]) / count.numpy().astype(np.float32)
         expected = quantize_reference(total.numpy().astype(np.float32) * factor, *yq)
     if channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = trapped(seed, x.clone(memory_format=torch.channels_last))
 
     def run() -> torch.Tensor:
         if kind == "max":
@@ -172,7 +172,7 @@ def test_quantize(shape, xq, yq, seed):
     expect(lambda: ops.quantize(x, *xq), q)
     if x.dim() == 4:
         expect(lambda: ops.quantize_channels_last(x, *xq), q)
-    bytes_ = guarded(torch.from_numpy(q))
+    x, bytes_ = trapped(seed, x), trapped(seed, torch.from_numpy(q))
     expect(lambda: ops.dequantize(bytes_, *xq), back)
     expect(lambda: ops.requantize(bytes_, *xq, *yq), quantize_reference(back, *yq))
 
