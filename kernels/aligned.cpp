@@ -4,9 +4,19 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/guarded_block.h"
 #include "kernels/memory_pool.h"
 
 namespace ipex_quant::kernels {
+
+#if defined(__SANITIZE_ADDRESS__)
+
+void* allocate_aligned(size_t bytes) { return allocate_guarded(bytes); }
+
+void free_aligned(void* p, size_t) { free_guarded(p); }
+
+#else
+
 namespace {
 
 constexpr size_t kAlignment = 64;
@@ -32,5 +42,7 @@ void free_aligned(void* p, size_t bytes) {
   std::memcpy(&block, static_cast<char*>(p) - kAlignment, sizeof(block));
   MemoryPool::weights().give_back(block);
 }
+
+#endif
 
 }  // namespace ipex_quant::kernels

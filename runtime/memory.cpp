@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/guarded_block.h"
 #include "kernels/memory_pool.h"
 
 namespace ipex_quant::runtime {
@@ -23,6 +24,10 @@ void give_back(void* block) {
 class PoolAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(std::size_t bytes) override {
+#if defined(__SANITIZE_ADDRESS__)
+    void* p = kernels::allocate_guarded(bytes);
+    return {p, p, &kernels::free_guarded, at::Device(at::kCPU)};
+#endif
     if (bytes < MemoryPool::kLeastPooled) return c10::GetCPUAllocator()->allocate(bytes);
     try {
       MemoryPool::Block* block = MemoryPool::tensors().take(bytes);
