@@ -133,7 +133,8 @@ def measure(
             [
                 *(datetime.date.today().isoformat(), ipex_quant.isa(), str(threads), model),
                 *(runner.name, f"{ms:.3f}", f"{ratio:.2f}", f"{gmacs:.1f}"),
-                *(f"{100 * gmacs / limit:.1f}", f"{runner.first_ms:.1f}", f"{runner.peak_mb:.0f}"),
+                f"{100 * gmacs / limit:.1f}" if limit else "",
+                *(f"{runner.first_ms:.1f}", f"{runner.peak_mb:.0f}"),
                 f"{relative_error(runner.name, model):.4f}",
             ]
         )
