@@ -5,12 +5,23 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import ipex_quant
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+INT8_PEAK = "int8 peak"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one thread does at most, in 1e9 of something per second; 0 where it is not known."""
+
+    name: str
+    rate: float
+    unit: str
 
 
 @functools.cache
@@ -27,7 +38,7 @@ def _runtime() -> ctypes.CDLL:
 
 
 def peak() -> float:
-    """1e9 int8 multiply-adds per second."""
+    """1e9 int8 multiply-adds per second; 0, as below, under the cap of the reference kernels."""
     return _runtime().ipex_quant_peak_gmacs()
 
 
@@ -55,18 +66,25 @@ def caches() -> dict[str, int]:
     return sizes
 
 
-def describe() -> str:
-    """All limits in a few lines."""
-    lines = [
-        f"int8 peak {peak():.1f} GMAC/s ({ipex_quant.isa()})",
-        f"float32 peak {float_peak():.1f} GMAC/s",
+def measure_limits() -> list[Limit]:
+    """The peaks, then the reading rates of the caches and of the memory."""
+    limits = [
+        Limit(INT8_PEAK, peak(), "GMAC/s"),
+        Limit("float32 peak", float_peak(), "GMAC/s"),
     ]
     sizes = caches()
     reads = {level: size // 2 for level, size in sizes.items() if level != "L1"}
     if sizes:
         reads["memory"] = 4 * max(sizes.values())
-    lines += [
-        f"reads from {level} ({size >> 10} KiB): {read_rate(size):.1f} GB/s"
+    return limits + [
+        Limit(f"reads from {level} ({size >> 10} KiB)", read_rate(size), "GB/s")
         for level, size in reads.items()
     ]
-    return "\n".join(lines)
+
+
+def describe(limits: list[Limit]) -> str:
+    """One line for each limit."""
+    return "\n".join(
+        f"{limit.name}: " + (f"{limit.rate:.1f} {limit.unit}" if limit.rate else "not known")
+        for limit in limits
+    )

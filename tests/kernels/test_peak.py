@@ -16,5 +16,5 @@ def test_every_vector_isa_has_its_limits(isa: str) -> None:
 def test_description_names_the_caches() -> None:
     sizes = limits.caches()
     assert all(size > 0 for size in sizes.values())
-    text = limits.describe()
+    text = limits.describe(limits.measure_limits())
     assert all(level in text for level in sizes if level != "L1")
