@@ -14,6 +14,8 @@ from bench.kernel_row import (
     X_SCALE,
     X_ZERO_POINT,
     Row,
+    dequantized,
+    quantized,
     random_s8,
     random_u8,
 )
@@ -74,6 +76,11 @@ CONV = [
     # the last layers of super-resolution and of a decoder
     Conv("3x3 64-3 224", 64, 3, 224, 3, 1, 1, 1),
     Conv("3x3 32-1 112", 32, 1, 112, 3, 1, 1, 1),
+    # DeepLab's third stage; wav2vec2 and a temporal network; the second stage of a 3-D ResNet
+    Conv("3x3 dilated 2 256-256 28", 256, 256, 28, 3, 1, 2, 1, 2),
+    Conv("1d 3/2 512-512 1599", 512, 512, (1599,), 3, 2, 0, 1),
+    Conv("1d 5 dilated 4 128-128 512", 128, 128, (512,), 5, 1, 8, 1, 4),
+    Conv("3d 3x3x3 64-64 8x28x28", 64, 64, (8, 28, 28), 3, 1, 1, 1),
 ]
 
 DEPTHWISE = [
@@ -86,6 +93,13 @@ DEPTHWISE = [
     Conv("5x5 672 14", 672, 672, 14, 5, 1, 2, 672),
     Conv("5x5 1152 7", 1152, 1152, 7, 5, 1, 2, 1152),
     Conv("3x3 1152 7", 1152, 1152, 7, 3, 1, 1, 1152),
+    Conv("3x3 multiplier 2 32-64 112", 32, 64, 112, 3, 1, 1, 32),
+]
+
+# A U-Net's and a DCGAN's step up.
+TRANSPOSED = [
+    Conv("transposed 2x2/2 128-64 56", 128, 64, 56, 2, 2, 0, 1),
+    Conv("transposed 4x4/2 256-128 16", 256, 128, 16, 4, 2, 1, 1),
 ]
 
 
@@ -121,4 +135,28 @@ def conv_rows(op: str, cases: list[Conv]) -> Iterator[Row]:
                 f" {OUT_SCALE}, 0, torch.uint8, '{relu}', [], '')",
                 theirs,
             ),
+        )
+
+
+def transposed_rows() -> Iterator[Row]:
+    """The competitor is torch's in float32.
+
+    torch.ops.quantized.conv_transpose2d has no scale per channel, and with onednn torch 2.13 gets
+    other numbers out of it than its float operator.
+    """
+    for case in TRANSPOSED:
+        x = channels_last(random_u8(1, case.cin, *case.sizes))
+        w = random_s8(case.cin, case.cout, case.kernel, case.kernel)
+        s, b = torch.rand(case.cout) * 0.01, torch.randn(case.cout)
+        stride, padding, ones, zeros = [case.stride] * 2, [case.padding] * 2, [1, 1], [0, 0]
+        packed = ops.conv_prepack(
+            *(w, s, b, stride, padding, ones, zeros, 1, True, X_SCALE, X_ZERO_POINT),
+            f"quantize({OUT_SCALE},100)",
+        )
+        floats = {"x": dequantized(x, X_SCALE, X_ZERO_POINT), "w": w * s[:, None, None], "b": b}
+        yield Row(
+            *("conv", case.name, math.prod(case.sizes) * w.numel()),
+            Call("torch.ops.ipex_quant.conv(x, packed, [])", {"x": x, "packed": packed}),
+            theirs := Call(f"torch.conv_transpose2d(x, w, b, {stride}, {padding})", floats),
+            expected=lambda theirs=theirs: quantized(theirs.repeated()(1), OUT_SCALE, 100),
         )

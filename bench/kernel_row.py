@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,3 +60,11 @@ def dequantized(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
 def quantized(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
     inverse = 1 / torch.tensor(scale)
     return (torch.round(x * inverse) + zero_point).clamp(0, 255).to(torch.uint8)
+
+
+def quantized_weight(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """The same int8 weight as torch's quantized operators take it, a scale for each row."""
+    zeros = torch.zeros(len(scale), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)  # deprecated
+        return torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)

@@ -1,12 +1,13 @@
 """Speed of the int8 kernels, as a part of the machine's peak and beside torch's own operators.
 
-    python -m bench.kernels [--op linear conv ...] [--threads 1] [--csv file]
+    python -m bench.kernels [--op linear conv lstm ...] [--threads 1] [--csv file]
 
 The operators run inside TorchScript, as they do in a model. The competitor is onednn's operator or
-torch's quantized one; matmul and attention, of which torch has none for bytes,
-stand beside torch's own in float32. The column `torch_op` names it.
+torch's quantized one; matmul, attention and transposed convolutions, of which torch has none that
+would do, stand beside torch's own in float32. The column `torch_op` names it.
 A row of a few rows times many weights is bound by reading these: it stands beside a plain reading
-of as many bytes, from the cache that holds them. A row is checked before it
+of as many bytes, from the cache that holds them. Of a sequence these are the hidden weights, which
+each step reads again; the product of all inputs takes time beside that. A row is checked before it
 is timed. Times are taken in short stretches that alternate between the two competitors; the best
 stretch of each counts, because other programs only ever make one longer.
 The file opens with what the machine can do at most, in rows of the op `limit`. Where there is no
@@ -25,10 +26,11 @@ from functools import partial
 
 import torch
 
-from bench.conv_rows import CONV, DEPTHWISE, conv_rows
+from bench.conv_rows import CONV, DEPTHWISE, conv_rows, transposed_rows
 from bench.kernel_row import Row
 from bench.limits import INT8_PEAK, Limit, describe, measure_limits, read_rate
-from bench.product_rows import attention_rows, linear_rows, matmul_rows
+from bench.product_rows import attention_rows, linear_dynamic_rows, linear_rows, matmul_rows
+from bench.recurrent_rows import cell_rows, sequence_rows
 from bench.timing import best_times
 from ipex_quant import _C
 
@@ -38,12 +40,22 @@ COLUMNS = [
 ]
 
 
+def all_conv_rows() -> Iterator[Row]:
+    yield from conv_rows("conv", CONV)
+    yield from transposed_rows()
+
+
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "linear": linear_rows,
-    "conv": partial(conv_rows, "conv", CONV),
+    "linear_dynamic": linear_dynamic_rows,
+    "conv": all_conv_rows,
     "depthwise": partial(conv_rows, "depthwise", DEPTHWISE),
     "matmul": matmul_rows,
     "attention": attention_rows,
+    "lstm": partial(sequence_rows, "lstm"),
+    "gru": partial(sequence_rows, "gru"),
+    "lstm_cell": partial(cell_rows, "lstm"),
+    "gru_cell": partial(cell_rows, "gru"),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 
 from bench.calls import Call
 from bench.kernel_row import (
@@ -14,6 +15,7 @@ from bench.kernel_row import (
     X_ZERO_POINT,
     Row,
     dequantized,
+    quantized_weight,
     random_s8,
     random_u8,
 )
@@ -22,9 +24,10 @@ ops = torch.ops.ipex_quant
 onednn = torch.ops.onednn
 
 LINEAR = [
-    # BERT-base, MiniLM, ViT; a square; one row
+    # BERT-base, MiniLM, ViT; a square; few rows
     *((128, 768, 768), (128, 3072, 768), (128, 768, 3072), (32, 384, 384), (32, 1536, 384)),
     *((32, 384, 1536), (197, 2304, 768), (1024, 1024, 1024), (16, 4096, 1024)),
+    *((8, 4096, 1024), (4, 4096, 1024), (2, 4096, 1024)),
     *((1, 1000, 2048), (1, 1024, 1024), (1, 4096, 1024)),
 ]
 
@@ -44,6 +47,26 @@ def linear_rows() -> Iterator[Row]:
                 theirs,
             ),
             weight_bytes=n * k,
+        )
+
+
+LINEAR_DYNAMIC = [(128, 3072, 768), (16, 4096, 1024), (1, 4096, 1024)]
+LINEAR_TOLERANCE = 0.015  # measured: 0.008, against float32
+
+
+def linear_dynamic_rows() -> Iterator[Row]:
+    """torch's operator takes one scale for all rows of x, ours one for each."""
+    for m, n, k in LINEAR_DYNAMIC:
+        x, w, s, b = torch.randn(m, k), random_s8(n, k), torch.rand(n) * 0.01, torch.randn(n)
+        packed = ops.linear_dynamic_prepack(w, s, b, True, "")
+        theirs = torch.ops.quantized.linear_prepack(quantized_weight(w, s), b)
+        yield Row(
+            *("linear_dynamic", f"{m}x{n}x{k}", m * n * k),
+            Call("torch.ops.ipex_quant.linear_dynamic(x, packed, [])", {"x": x, "packed": packed}),
+            Call("torch.ops.quantized.linear_dynamic(x, packed)", {"x": x, "packed": theirs}),
+            weight_bytes=n * k,
+            tolerance=LINEAR_TOLERANCE,
+            expected=partial(F.linear, x, w * s[:, None], b),
         )
 
 
