@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "kernels/conv/rows.h"
 #include "kernels/conv/stage.h"
@@ -137,12 +138,27 @@ int64_t repeated_bytes(const ConvCall& call) {
   return call.batch * call.in_size[0] * call.in_size[1] * call.in_size[2] * g.out_channels;
 }
 
+/// Each byte as often as a word has bytes: one multiplication, which compilers vectorize.
+template <class Word>
+void repeat_in_words(const uint8_t* src, int64_t count, uint8_t* dst) {
+  constexpr Word kOnes = std::numeric_limits<Word>::max() / 255;  // 0x01 in each byte
+  for (int64_t i = 0; i < count; ++i) {
+    const Word word = static_cast<Word>(src[i] * kOnes);
+    std::memcpy(dst + i * static_cast<int64_t>(sizeof(Word)), &word, sizeof(Word));
+  }
+}
+
 const uint8_t* repeat_channels(const ConvCall& call, const Parallel& parallel) {
   const int64_t times = call.weight->geometry.out_per_group();
   const int64_t values = repeated_bytes(call) / times;
   parallel(values, 16384, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::memset(call.scratch + i * times, call.src[i], static_cast<size_t>(times));
+    const uint8_t* src = call.src + begin;
+    uint8_t* dst = call.scratch + begin * times;
+    const int64_t count = end - begin;
+    if (times == 2) return repeat_in_words<uint16_t>(src, count, dst);
+    if (times == 4) return repeat_in_words<uint32_t>(src, count, dst);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t j = 0; j < times; ++j) dst[i * times + j] = src[i];
     }
   });
   return call.scratch;
