@@ -26,6 +26,8 @@ void bind_record(py::module_& m);
 void bind_passes(py::module_& m);
 /// OperandParams, SiteParams, compile.
 void bind_compile(py::module_& m);
+/// Operator.
+void bind_operators(py::module_& m);
 /// check_summary, check_same_sites, quantize, compile_by_summary.
 void bind_quantize(py::module_& m);
 

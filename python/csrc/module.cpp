@@ -46,6 +46,7 @@ PYBIND11_MODULE(_C, m) {
       "Bytes of operator memory: taken from the system, and in tensors that are alive.");
   m.def("release_memory", &ipex_quant::release_memory,
         "Give operator memory that no tensor uses back to the system.");
+  ipex_quant::python::bind_operators(m);
   ipex_quant::python::bind_fusions(m);
   ipex_quant::python::bind_compile(m);
   ipex_quant::python::bind_record(m);

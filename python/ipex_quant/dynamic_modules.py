@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ipex_quant import _backend
+
 #: The annotations of a forward are for TorchScript, which has no string annotations; each overload
 #: is one form of the input.
 _overload = torch._jit_internal._overload_method
+
+#: What a forward calls in eager mode and while it is traced; a script has torch.ops.
+_linear, _lstm = _backend.operator("linear_dynamic"), _backend.operator("lstm")
+_gru, _rnn = _backend.operator("gru"), _backend.operator("rnn")
 
 
 def _with_small_copy(x: Tensor, input_size: int, small_copy: float) -> Tensor:
@@ -37,7 +43,10 @@ class DynamicLinear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """float32 ``[..., in_features]`` to float32 ``[..., out_features]``."""
-        return torch.ops.ipex_quant.linear_dynamic(input, self.packed, [])
+        if torch.jit.is_scripting():
+            return torch.ops.ipex_quant.linear_dynamic(input, self.packed, [])
+        else:
+            return _linear(input, self.packed, [])
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""
@@ -107,7 +116,10 @@ class DynamicLSTM(_Recurrent):
         if hx is not None:
             h0, c0 = hx[0], hx[1]
         x = _with_small_copy(input, self.input_size, self.small_copy)
-        y, h, c = torch.ops.ipex_quant.lstm(x, h0, c0, self.packed)
+        if torch.jit.is_scripting():
+            y, h, c = torch.ops.ipex_quant.lstm(x, h0, c0, self.packed)
+        else:
+            y, h, c = _lstm(x, h0, c0, self.packed)
         return y, (h, c)
 
 
@@ -139,7 +151,10 @@ class DynamicGRU(_Recurrent):
                 h = h.index_select(1, back)
             return PackedSequence(y, batch_sizes, order, back), h
         x = _with_small_copy(input, self.input_size, self.small_copy)
-        return torch.ops.ipex_quant.gru(x, hx, self.packed)
+        if torch.jit.is_scripting():
+            return torch.ops.ipex_quant.gru(x, hx, self.packed)
+        else:
+            return _gru(x, hx, self.packed)
 
 
 class DynamicRNN(_Recurrent):
@@ -173,7 +188,10 @@ class DynamicRNN(_Recurrent):
         elif hx is None:
             rows = input.size(0) if self.batch_first else input.size(1)
             hx = torch.zeros(self.states, rows, self.hidden_size)
-        return torch.ops.ipex_quant.rnn(input, hx, self.packed)
+        if torch.jit.is_scripting():
+            return torch.ops.ipex_quant.rnn(input, hx, self.packed)
+        else:
+            return _rnn(input, hx, self.packed)
 
 
 class _Cell(nn.Module):
@@ -211,7 +229,10 @@ class DynamicLSTMCell(_Cell):
         else:
             h0, c0 = hx[0].view([1, x.size(0), -1]), hx[1].view([1, x.size(0), -1])
         x = _with_small_copy(x, self.input_size, self.small_copy)
-        _, h, c = torch.ops.ipex_quant.lstm(x.unsqueeze(0), h0, c0, self.packed)
+        if torch.jit.is_scripting():
+            _, h, c = torch.ops.ipex_quant.lstm(x.unsqueeze(0), h0, c0, self.packed)
+        else:
+            _, h, c = _lstm(x.unsqueeze(0), h0, c0, self.packed)
         h, c = h.squeeze(0), c.squeeze(0)
         return (h, c) if input.dim() == 2 else (h.squeeze(0), c.squeeze(0))
 
@@ -224,7 +245,10 @@ class DynamicGRUCell(_Cell):
         x = input if input.dim() == 2 else input.unsqueeze(0)
         h0 = self.zeros(x) if hx is None else hx.view([1, x.size(0), -1])
         x = _with_small_copy(x, self.input_size, self.small_copy)
-        _, h = torch.ops.ipex_quant.gru(x.unsqueeze(0), h0, self.packed)
+        if torch.jit.is_scripting():
+            _, h = torch.ops.ipex_quant.gru(x.unsqueeze(0), h0, self.packed)
+        else:
+            _, h = _gru(x.unsqueeze(0), h0, self.packed)
         return h.squeeze(0) if input.dim() == 2 else h.squeeze(0).squeeze(0)
 
 
@@ -235,5 +259,8 @@ class DynamicRNNCell(_Cell):
         """See nn.RNNCell."""
         x = input if input.dim() == 2 else input.unsqueeze(0)
         h0 = self.zeros(x) if hx is None else hx.view([1, x.size(0), -1])
-        _, h = torch.ops.ipex_quant.rnn(x.unsqueeze(0), h0, self.packed)
+        if torch.jit.is_scripting():
+            _, h = torch.ops.ipex_quant.rnn(x.unsqueeze(0), h0, self.packed)
+        else:
+            _, h = _rnn(x.unsqueeze(0), h0, self.packed)
         return h.squeeze(0) if input.dim() == 2 else h.squeeze(0).squeeze(0)

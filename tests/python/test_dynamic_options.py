@@ -16,7 +16,7 @@ from torch.ao.quantization import (
 from torch.ao.quantization import QConfig as TorchQConfig
 
 import ipex_quant
-from ipex_quant import QuantizationError, observers
+from ipex_quant import QuantizationError, _backend, observers
 from ipex_quant.quantization import (
     QConfig,
     QConfigMapping,
@@ -139,3 +139,16 @@ def test_a_model_that_cannot_be_copied() -> None:
     ):
         prepare(model, default_dynamic_qconfig)
     assert prepare(model, default_dynamic_qconfig, inplace=True) is model
+
+
+def test_operators_are_called_past_torch_ops_with_clear_errors():
+    call = _backend.operator("linear_dynamic")
+    with pytest.raises(TypeError, match="ipex_quant::linear_dynamic takes 3 arguments, got 1"):
+        call(torch.randn(2, 4))
+    with pytest.raises(TypeError, match="takes tensors, lists of them, packed objects and None"):
+        call(torch.randn(2, 4), 3, [])
+    layer = convert(prepare(nn.Sequential(nn.Linear(4, 4)).eval(), default_dynamic_qconfig))[0]
+    with pytest.raises(RuntimeError, match="x must be a Float tensor"):
+        layer(torch.zeros(2, 4, dtype=torch.int64))
+    x = torch.randn(2, 4)
+    assert torch.equal(layer(x), torch.ops.ipex_quant.linear_dynamic(x, layer.packed, []))
