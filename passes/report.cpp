@@ -12,7 +12,9 @@
 #include "passes/fusion/outline.h"
 #include "passes/integers.h"
 #include "passes/ir.h"
+#include "passes/quant/capability.h"
 #include "passes/quant/data_movement.h"
+#include "passes/quant/insert_quant_dequant.h"
 #include "passes/quant/plan.h"
 
 namespace ipex_quant::passes {
@@ -121,10 +123,25 @@ bool reads_fake_quantized(const Node* node) {
         value, {"aten::fake_quantize_per_tensor_affine", "aten::fake_quantize_per_channel_affine"});
   };
   const auto inputs = node->inputs();
-  return std::any_of(inputs.begin(), inputs.end(), rounded) ||
-         (!inputs.empty() && made_by(inputs[0], {"prim::ListConstruct"}) &&
-          std::any_of(inputs[0]->node()->inputs().begin(), inputs[0]->node()->inputs().end(),
-                      rounded));
+  return std::any_of(inputs.begin(), inputs.end(), [&](const Value* value) {
+    if (!made_by(value, {"prim::ListConstruct"})) return rounded(value);
+    const auto members = value->node()->inputs();
+    return std::any_of(members.begin(), members.end(), rounded);
+  });
+}
+
+/// Why a node of a portable graph is float, and what int8 rounds beside.
+std::string portable_reason(const Node* node) {
+  const bool float_input = node->hasAttribute(run_time_attr());
+  const bool recurrent = kernel_of(node) == Kernel::kRecurrent;
+  std::string reason = std::string("portable: float32 arithmetic on ") +
+                       (float_input ? "weights" : "values") + " that fake_quantize rounds to int8";
+  if (float_input || recurrent) {
+    reason += std::string("; not on its ") + (float_input ? "input" : "") +
+              (float_input && recurrent ? " and " : "") + (recurrent ? "hidden state" : "") +
+              ", which int8 rounds with a scale per row at run time";
+  }
+  return reason;
 }
 
 bool lists(const Node* node, c10::Symbol attribute, std::int64_t id) {
@@ -207,7 +224,7 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   }
   entry.became = Became::kFloat;
   if (reads_fake_quantized(node)) {
-    entry.reason = "portable: float32 arithmetic on values that fake_quantize rounds to int8";
+    entry.reason = portable_reason(node);
     return entry;
   }
   if (node->hasAttribute(reason_attr())) {

@@ -3,6 +3,7 @@
 
 #include <torch/csrc/jit/passes/constant_pooling.h>
 
+#include <algorithm>
 #include <map>
 
 #include "passes/ir.h"
@@ -71,13 +72,23 @@ class EdgeWriter {
   std::vector<std::tuple<Value*, at::Tensor, Value*>> divided_;
 };
 
+bool reads_float(const SiteParams& site) {
+  return std::any_of(site.operands.begin(), site.operands.end(),
+                     [](const OperandParams& p) { return p.mode == "dynamic"; });
+}
+
 }  // namespace
+
+c10::Symbol run_time_attr() { return c10::Symbol::attr("iq_run_time"); }
 
 bool insert_quant_dequant(const std::shared_ptr<Graph>& graph, PassContext& context) {
   TORCH_CHECK(context.sites != nullptr, "insert-quant-dequant needs the sites of the model");
   const Plan plan = make_plan(graph, *context.sites);
   for (const auto& [node, reason] : plan.reasons) set_reason(node, reason);
-  for (const auto& [node, site] : plan.weights) quantize_weights(*graph, node, *site);
+  for (const auto& [node, site] : plan.weights) {
+    if (reads_float(*site)) node->i_(run_time_attr(), 1);
+    quantize_weights(*graph, node, *site);
+  }
   EdgeWriter edges(*graph);
   for (const QuantizedEdge& edge : plan.edges) edges.write(edge);
   for (const QuantizedValue& value : plan.values) write_value(*graph, value);

@@ -6,6 +6,9 @@
 
 namespace ipex_quant::passes {
 
+/// "iq_run_time" int, 1: the node's kernel scales its input at run time, so no pair is in front.
+c10::Symbol run_time_attr();
+
 /// Makes a plan (plan.h) from the sites of the context and writes it into the graph.
 ///
 /// Before:  %y = aten::linear(%x, %w, %b)     After:  %q = ipex_quant::quantize(%x, 0.1, 128)
@@ -16,8 +19,9 @@ namespace ipex_quant::passes {
 /// Pairs stand at the op's input; a value that an int8 kernel makes has its pair where it is made,
 /// and float readers get the dequantized one. A channel factor f becomes mul(x, 1/f) in front and
 /// is multiplied into the weight; a bias correction is added to the bias. Every op of an int8 site
-/// that stays float has the reason in its iq_reason. Needs kCanonical | kSites, `context.sites`.
-/// Gives kQuantized. Visits nested blocks. Tests: tests/passes/test_insert_quant_dequant.py
+/// that stays float has the reason in its iq_reason, one with a float input is marked iq_run_time.
+/// Needs kCanonical | kSites, `context.sites`. Gives kQuantized. Visits nested blocks. Tests:
+/// tests/passes/test_insert_quant_dequant.py
 bool insert_quant_dequant(const std::shared_ptr<Graph>& graph, PassContext& context);
 
 }  // namespace ipex_quant::passes

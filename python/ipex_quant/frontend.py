@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ipex_quant import dynamic, equalizing, folding, jit
+from ipex_quant import dynamic, equalizing, folding, jit, targets
 from ipex_quant import prepared as _prepared
 from ipex_quant.errors import QuantizationError, listing
 from ipex_quant.qconfig import as_mapping, check_names, wants_dynamic
@@ -145,7 +145,9 @@ def convert(
         if mode != "int8" or float_dtype not in (None, torch.float32):
             raise ValueError(
                 "a dynamically quantized model has no mode and no float_dtype: its modules are "
-                "exchanged, and all others stay as they are"
+                "exchanged, and all others stay as they are; call it under "
+                "torch.autocast('cpu', dtype=torch.bfloat16), or quantize its trace with "
+                "ipex_quant.jit.quantize"
             )
         return _convert_dynamically(prepared, session, inplace)
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
@@ -170,6 +172,7 @@ def _convert_dynamically(
     model.register_buffer(ATTRIBUTE, found.to_tensor(), persistent=False)
     return model
 
+        targets.check_dynamic(mode)
 
 class QuantizedModel(nn.Module):
     """Runs a compiled int8 module; an nn.Module that can be traced, frozen and saved."""

@@ -46,6 +46,7 @@ def quantize(
             where this package is not installed; such a file can be given to `quantize` again.
         float_dtype: of what stays float; ``torch.bfloat16`` for convolutions, linear layers, matrix
             products and recurrent layers where the CPU has it, elsewhere a warning and float32.
+            Not for a dynamic qconfig: no operator of torch rounds with a scale per row.
 
     Returns: a new frozen ``torch.jit.ScriptModule``; ``traced`` is unchanged.
 
@@ -82,6 +83,7 @@ def quantize(
     return wrap(_backend.compile_by_summary(normalized, sites, text, extra, preserved, target))
 
 
+        targets.check_dynamic(mode)
 def from_summary(
     traced: Any,
     summary: dict[str, Any],
@@ -90,6 +92,8 @@ def from_summary(
     target: str = "INT8",
 ) -> Any:
     """Compile a traced module by a summary of its model, whatever it carries itself."""
+            if dynamic_graph.is_dynamic(calibrated):
+                targets.check_dynamic(mode)
     text, extra = state.dumps(summary), _as_cpp(fusions)
     return wrap(_backend.quantize(traced._c, text, extra, list(preserved), target))
 
