@@ -153,7 +153,7 @@ def convert(
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
     if float_dtype is None:
         float_dtype = torch.bfloat16 if autocast is torch.bfloat16 else torch.float32
-    with torch.autocast("cpu", enabled=False):  # its casts would be in the trace and in the plans
+    with targets.without_autocast():
         session.finalise(prepared)
         args, kwargs = session.example_copy()
         traced = jit.trace(prepared, args, kwargs)

@@ -18,6 +18,7 @@ from ipex_quant.errors import QuantizationError
 from ipex_quant.registry import Fusion
 
 
+@targets.without_autocast()
 def quantize(
     traced: Any,
     qconfig: Any = None,
@@ -29,6 +30,8 @@ def quantize(
     float_dtype: torch.dtype = torch.float32,
 ) -> Any:
     """Compile a traced module to int8.
+
+    ``torch.autocast`` around the call has no effect: its casts would be in the weights.
 
     Args:
         traced: ``torch.jit.trace`` of a calibrated prepared model, of a model that torch quantized
@@ -44,9 +47,9 @@ def quantize(
         preserved_attrs: attributes and methods to keep besides ``forward``.
         mode: "int8", or "portable": operators of torch alone, which round as int8 does and run
             where this package is not installed; such a file can be given to `quantize` again.
+            Not for a dynamic qconfig: no operator of torch rounds with a scale per row.
         float_dtype: of what stays float; ``torch.bfloat16`` for convolutions, linear layers, matrix
             products and recurrent layers where the CPU has it, elsewhere a warning and float32.
-            Not for a dynamic qconfig: no operator of torch rounds with a scale per row.
 
     Returns: a new frozen ``torch.jit.ScriptModule``; ``traced`` is unchanged.
 
@@ -67,6 +70,7 @@ def quantize(
                 "give calibration_data or a dynamic qconfig, not both: dynamic quantization finds "
                 "its ranges at run time"
             )
+        targets.check_dynamic(mode)
         normalized, sites, summary = _dynamic(traced, mapping, preserved)
     elif calibration_data is not None:
         mapping = mapping or _qconfig.default_static_qconfig_mapping
@@ -75,6 +79,8 @@ def quantize(
     else:
         calibrated = state.read_buffer(traced)
         if calibrated is not None:
+            if dynamic_graph.is_dynamic(calibrated):
+                targets.check_dynamic(mode)
             if mapping is not None:
                 calibrated = _keep_float(calibrated, mapping, _types_of(traced))
             return from_summary(traced, calibrated, fusions, preserved, target)
@@ -83,7 +89,7 @@ def quantize(
     return wrap(_backend.compile_by_summary(normalized, sites, text, extra, preserved, target))
 
 
-        targets.check_dynamic(mode)
+@targets.without_autocast()
 def from_summary(
     traced: Any,
     summary: dict[str, Any],
@@ -92,8 +98,6 @@ def from_summary(
     target: str = "INT8",
 ) -> Any:
     """Compile a traced module by a summary of its model, whatever it carries itself."""
-            if dynamic_graph.is_dynamic(calibrated):
-                targets.check_dynamic(mode)
     text, extra = state.dumps(summary), _as_cpp(fusions)
     return wrap(_backend.quantize(traced._c, text, extra, list(preserved), target))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def choose(mode: str, float_dtype: torch.dtype, fusions: Sequence[Any]) -> str:
         warnings.warn(
             "this CPU has no bfloat16 arithmetic (avx512_bf16 or amx_bf16): what stays float is "
             "float32",
-            stacklevel=4,
+            stacklevel=5,
         )
         return "INT8"
     return "BFLOAT16"
@@ -56,3 +57,13 @@ def has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16 faster than in float32."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextlib.contextmanager
+def without_autocast() -> Iterator[None]:
+    """Run without torch.autocast: its casts would be in a trace, and in constants that are folded.
+
+    Also as a decorator, which begins anew in each call and so in each thread.
+    """
+    with torch.autocast("cpu", enabled=False):
+        yield

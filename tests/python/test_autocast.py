@@ -115,3 +115,22 @@ def test_static_modules_run_under_autocast() -> None:
         got = first(quantized(x))
     assert got.dtype == torch.float32
     assert (got - expected).norm() / expected.norm() < 0.02
+
+
+@pytest.mark.parametrize("way", ["dynamic", "static", "data"])
+@torch.no_grad()
+def test_quantize_under_autocast_gives_the_same_module(way: str) -> None:
+    model, x = model_and_input("linear")
+    ready = prepare(model, default_static_qconfig, x)
+    ready(x)
+    arguments: dict[str, Any] = {"dynamic": {"qconfig": default_dynamic_qconfig}, "static": {}}.get(
+        way, {"calibration_data": [x]}
+    )
+    traced = torch.jit.trace(ready if way == "static" else model, x)
+    expected = jit.quantize(traced, **arguments)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        quantized = jit.quantize(traced, **arguments)
+    rows, others = ipex_quant.report(quantized), ipex_quant.report(expected)
+    assert rows.to_dict() == others.to_dict()
+    assert next(row for row in rows if row.op == "aten::linear").became == "int8"
+    assert torch.equal(quantized(x), expected(x))
