@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ipex_quant import dynamic, equalizing, folding, jit, targets
 from ipex_quant import prepared as _prepared
@@ -27,8 +29,9 @@ def prepare(
     Args:
         model: float model in eval mode; unchanged unless ``inplace``.
         qconfig: QConfig or QConfigMapping, ours or torch's.
-        example_inputs: a tensor or a dict (one positional argument), or a tuple or list of
-            positional arguments. Run once to find the operators; not observed.
+        example_inputs: a tensor, dict or PackedSequence (one positional argument; the last for
+            dynamic quantization only), or a tuple or list of positional arguments. Run once to
+            find the operators; not observed.
         inplace: prepare the given model itself.
         bn_folding: fold batch normalization into the layer before it, and even out the channels
             between layers where that makes int8 more exact; the float outputs stay the same.
@@ -37,7 +40,8 @@ def prepare(
     Returns: the prepared model, with ``save_qconf_summary(path)`` and ``load_qconf_summary(path)``.
 
     Raises:
-        TypeError: an argument has the wrong type, such as a ScriptModule for the model.
+        TypeError: an argument has the wrong type, such as a ScriptModule for the model, or a
+            PackedSequence for an input of static quantization.
         ValueError: training mode; an unsupported observer; a rule for a module that the model does
             not have; no or wrong example inputs.
         QuantizationError: the model cannot be copied.
@@ -46,11 +50,13 @@ def prepare(
     mapping = as_mapping(qconfig)
     check_names(mapping, {path for path, _ in model.named_modules(remove_duplicate=False)})
     example = _example(example_inputs, example_kwarg_inputs)
-    if example is None and not wants_dynamic(mapping):
-        raise ValueError(
-            "static quantization needs example_inputs (or example_kwarg_inputs) to find the "
-            "operators of the model"
-        )
+    if not wants_dynamic(mapping):
+        if example is None:
+            raise ValueError(
+                "static quantization needs example_inputs (or example_kwarg_inputs) to find the "
+                "operators of the model"
+            )
+        _check_traceable(model, example)
     target = model if inplace else _prepared.copied(model)
     if example is not None and bn_folding:
         _try_example(target, example, lambda: folding.fold_batch_norms(target, example))
@@ -88,13 +94,35 @@ def _example(inputs: Any, kwargs: Any) -> tuple[tuple, dict[str, Any]] | None:
         return (), dict(kwargs)
     if inputs is None:
         return None
-    if isinstance(inputs, (torch.Tensor, dict)):
+    if isinstance(inputs, (torch.Tensor, dict, PackedSequence)):
         return (inputs,), {}
     if isinstance(inputs, (list, tuple)):
         return tuple(inputs), {}
     raise TypeError(
         "example_inputs must be a tensor, a dict, or a tuple or list of arguments, got "
         f"{type(inputs).__name__}"
+    )
+
+
+def _check_traceable(model: nn.Module, example: tuple[tuple, dict[str, Any]]) -> None:
+    """Raise for an argument that no trace takes: convert would fail after all calibration."""
+    args, kwargs = example
+    names = list(inspect.signature(model.forward).parameters)
+    names += names[-1:] * (len(args) - len(names))  # of *args
+    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
+        if _has_packed(value):
+            raise TypeError(
+                f"the argument {name!r} of the model is a PackedSequence, which torch.jit.trace "
+                "does not take, and static quantization needs a trace: give the model padded "
+                "sequences and lengths, and call pack_padded_sequence inside of it"
+            )
+
+
+def _has_packed(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, PackedSequence) or (
+        isinstance(value, (list, tuple)) and any(_has_packed(v) for v in value)
     )
 
 
@@ -142,6 +170,7 @@ def convert(
     """
     session = _prepared.session_of(prepared)
     if session.dynamic:
+        targets.check_dynamic(mode)
         if mode != "int8" or float_dtype not in (None, torch.float32):
             raise ValueError(
                 "a dynamically quantized model has no mode and no float_dtype: its modules are "
@@ -172,7 +201,6 @@ def _convert_dynamically(
     model.register_buffer(ATTRIBUTE, found.to_tensor(), persistent=False)
     return model
 
-        targets.check_dynamic(mode)
 
 class QuantizedModel(nn.Module):
     """Runs a compiled int8 module; an nn.Module that can be traced, frozen and saved."""

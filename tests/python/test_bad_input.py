@@ -114,6 +114,35 @@ def test_examples_that_do_not_fit() -> None:
         prepare(model(), default_static_qconfig, torch.randn(4, 9))
 
 
+class OfSequences(nn.Module):
+    """Takes its sequences packed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(8, 16)
+
+    def forward(self, x: Any, *more: Any) -> Any:
+        return self.rnn(more[0]["packed"] if more else x)[0]
+
+
+@pytest.mark.parametrize("place", ["alone", "in a tuple", "by keyword", "in a dict"])
+def test_a_packed_sequence_is_an_argument_of_dynamic_models_only(place: str) -> None:
+    sequences = nn.utils.rnn.pack_sequence([torch.randn(n, 8) for n in (5, 3)])
+    example: dict[str, Any] = {
+        "alone": {"example_inputs": sequences},
+        "in a tuple": {"example_inputs": (sequences,)},
+        "by keyword": {"example_kwarg_inputs": {"x": sequences}},
+        "in a dict": {"example_inputs": (X, {"packed": sequences})},
+    }[place]
+    name = "more" if place == "in a dict" else "x"
+    with pytest.raises(
+        TypeError, match=rf"argument '{name}' .* is a PackedSequence.* inside of it"
+    ):
+        prepare(OfSequences().eval(), default_static_qconfig, **example)
+    converted = convert(prepare(OfSequences().eval(), default_dynamic_qconfig, **example))
+    assert converted(sequences).data.shape == (8, 16)
+
+
 def test_training_mode() -> None:
     with pytest.raises(
         ValueError, match=r"training mode \('the model itself'.*call model.eval\(\)"
