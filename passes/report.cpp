@@ -244,6 +244,9 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
 std::string place_of(const Node* node, std::int64_t id, const std::vector<OriginalOp>& ops) {
   if (node->hasAttribute(anchor_attr())) {
     const auto& anchors = node->is(anchor_attr());
+  } else if (is_op(node, {"aten::rnn_tanh", "aten::rnn_relu"})) {
+    entry.reason = "no int8 kernel for it in a trace; prepare() and convert() with a dynamic "
+                   "QConfig exchange nn.RNN";
     if (std::find(anchors.begin(), anchors.end(), id) == anchors.end()) {
       const OriginalOp& anchor = ops.at(static_cast<std::size_t>(anchors.at(0)));
       return "computed in float32 in the epilogue of " + anchor.op + " " +

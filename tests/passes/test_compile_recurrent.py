@@ -172,20 +172,25 @@ def test_gru_kept_float_says_why() -> None:
     assert (row["became"], row["reason"]) == ("float", "kept by the test")
 
 
-def test_recurrent_layers_of_plain_cells_stay_float() -> None:
-    """nn.RNN has no int8 kernel; the report says so."""
+@pytest.mark.parametrize("kind", ["tanh", "relu"])
+def test_recurrent_layers_of_plain_cells_stay_float(kind: str) -> None:
+    """A graph has no int8 kernel for nn.RNN; the report says where there is one."""
 
     class Plain(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rnn = nn.RNN(8, 12)
+            self.rnn = nn.RNN(8, 12, nonlinearity=kind)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.rnn(x)[0]
 
     compiled = Compiled(Plain(), torch.randn(6, 2, 8))
-    (row,) = [row for row in compiled.report if row["op"] == "aten::rnn_tanh"]
-    assert (row["became"], row["reason"]) == ("float", "no int8 kernel for this op")
+    (row,) = [row for row in compiled.report if row["op"] == f"aten::rnn_{kind}"]
+    assert (row["became"], row["reason"]) == (
+        "float",
+        "no int8 kernel for it in a trace; prepare() and convert() with a dynamic QConfig exchange "
+        "nn.RNN",
+    )
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")

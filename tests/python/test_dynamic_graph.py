@@ -72,6 +72,29 @@ def test_cells_are_one_operator_per_step(cell: Any, op: str) -> None:
     assert 0 < (q(x) - model(x)).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("kind", ["tanh", "relu"])
+def test_plain_cells_are_linear_layers(kind: str) -> None:
+    """A trace has the products of nn.RNNCell; its function stays float."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.RNNCell(8, 16, nonlinearity=kind)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = None
+            for t in range(3):
+                h = self.cell(x[t], h)
+            return h
+
+    model, x = Model(), torch.randn(3, 4, 8)
+    q = ipex_quant.jit.quantize(traced(model, x), default_dynamic_qconfig)
+    found = kinds(q)
+    assert found.count("ipex_quant::linear_dynamic") == 6 and "aten::linear" not in found
+    other = torch.randn(3, 2, 8)
+    assert 0 < (q(other) - model(other)).norm() / model(other).norm() < 0.03
+
+
 def test_addmm_and_residuals() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
