@@ -144,6 +144,18 @@ std::string portable_reason(const Node* node) {
   return reason;
 }
 
+/// What is worth knowing of an int8 operator that has no qparams for all that it rounds.
+std::string int8_note(const Node* node, const Int8Values& int8) {
+  if (!is_op(node, {"ipex_quant::lstm", "ipex_quant::lstm_sequences", "ipex_quant::gru",
+                    "ipex_quant::gru_sequences"})) {
+    return "";
+  }
+  const bool int8_input = int8.has(node->input(0));
+  std::string note = int8_input ? "its hidden state takes" : "its input and hidden state take";
+  note += " a scale per row at run time";
+  return epilogue_of(node).empty() ? note : note + ", its output that of its reader";
+}
+
 bool lists(const Node* node, c10::Symbol attribute, std::int64_t id) {
   const auto& ids = node->is(attribute);
   return std::find(ids.begin(), ids.end(), id) != ids.end();
@@ -211,6 +223,7 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
     entry.became = Became::kInt8;
     entry.kernel = node->kind().toQualString();
     entry.epilogue = epilogue_of(node);
+    entry.reason = int8_note(node, int8);
     return entry;
   }
   if (!node->outputs().empty() && int8.has(node->output(0))) {
@@ -231,6 +244,9 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
     entry.reason = node->s(reason_attr());
   } else if (moved_input(node) != nullptr) {
     entry.reason = "moves float data";
+  } else if (is_op(node, {"aten::rnn_tanh", "aten::rnn_relu"})) {
+    entry.reason = "no int8 kernel for it in a trace; prepare() and convert() with a dynamic "
+                   "QConfig exchange nn.RNN";
   } else {
     entry.reason = "no int8 kernel for this op";
   }
@@ -244,9 +260,6 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
 std::string place_of(const Node* node, std::int64_t id, const std::vector<OriginalOp>& ops) {
   if (node->hasAttribute(anchor_attr())) {
     const auto& anchors = node->is(anchor_attr());
-  } else if (is_op(node, {"aten::rnn_tanh", "aten::rnn_relu"})) {
-    entry.reason = "no int8 kernel for it in a trace; prepare() and convert() with a dynamic "
-                   "QConfig exchange nn.RNN";
     if (std::find(anchors.begin(), anchors.end(), id) == anchors.end()) {
       const OriginalOp& anchor = ops.at(static_cast<std::size_t>(anchors.at(0)));
       return "computed in float32 in the epilogue of " + anchor.op + " " +

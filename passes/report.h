@@ -31,7 +31,8 @@ KeptFloat kept_float(const std::shared_ptr<Graph>& graph, const std::vector<Site
 ///    "fusions":[{"name":"mine","ops":[0,1],"refusal":""}, ...],
 ///    "untraced":[{"site":"fc/mean/0","reason":"..."}, ...]}
 /// `graph` is the bound graph whose nodes still carry iq_ids, `ops` the original ops.
-///   int8          an int8 kernel computes it, alone or as a part of its epilogue
+///   int8          an int8 kernel computes it, alone or as a part of its epilogue; `reason` names
+///                 what has its scale at run time, where the site has qparams for less
 ///   pass_through  it moves int8 data
 ///   removed       nothing is left of it (dropout, a folded batch_norm, dead code)
 /// `fusions` has one entry per match of a user's fusion: indices of the matched ops (none: nothing

@@ -127,6 +127,10 @@ ROWS: dict[type[nn.Module], _Kind] = {
 }
 
 
+#: What the report says of recurrent layers, whatever the granularity of the observer.
+_OF_ROWS = "its input and hidden state take a scale per row at run time"
+
+
 def exchange(
     model: nn.Module, mapping: QConfigMapping, floats: dict[str, str]
 ) -> tuple[nn.Module, Report]:
@@ -153,7 +157,8 @@ def exchange(
             reason = floats.get(path) or _refusal(module, qconfig, rule)
             if not reason:
                 made[module] = make(module, qconfig).eval()
-                rows.append(Row(path, family, 0, "int8", f"ipex_quant::{kernel}", ""))
+                note = "" if type(module) is nn.Linear else _OF_ROWS
+                rows.append(Row(path, family, 0, "int8", f"ipex_quant::{kernel}", note))
                 return made[module]
         else:
             reason = _reason_for_float(module)

@@ -72,6 +72,7 @@ def _entry(
         "reason": "",
         "operands": {},
         "bias_correction": None,
+        **state.notes(family),
     }
     if qconfig is None:
         return {**entry, "reason": f"kept float by {rule}"}
@@ -83,7 +84,7 @@ def _entry(
     if any(w.dtype != torch.float32 or not bool(torch.isfinite(w).all()) for w in weights):
         return {**entry, "reason": "a weight is not float32, or holds NaN or infinite values"}
     observer = qconfig.activation()
-    if getattr(observer, "granularity", "row") != "row":
+    if op == "aten::linear" and getattr(observer, "granularity", "row") != "row":
         return {**entry, "reason": "a graph quantizes activations per row only, not per tensor"}
     operands = {"input": _input(observer)}
     name = _place(node)[0]

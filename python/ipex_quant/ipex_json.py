@@ -125,6 +125,7 @@ def _entry(
         "reason": "IPEX's file has no entry for it",
         "operands": {},
         "bias_correction": None,
+        **state.notes(site.family),
     }
     inputs = defaultdict(dict, enumerate((info or {}).get("input_tensor_infos", [])))
     weights = defaultdict(dict, enumerate((info or {}).get("weight_tensor_infos", [])))

@@ -155,6 +155,7 @@ class Plan:
             "reason": self.reason,
             "operands": operands,
             "bias_correction": _floats(self.correction) if used else None,
+            **state.notes(self.site.family),
         }
 
     def _activation_entry(self, name: str, operand: Operand) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class Row:
     """The int8 operator that does its work, with its epilogue; also for a float operator that is a
     float32 step of that epilogue."""
     reason: str
-    """Why it is float, and where an int8 operator computes it in float32."""
+    """Why it is float, and where an int8 operator computes it in float32; of a recurrent int8
+    operator, which of its tensors have no qparams but a scale found at run time."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import __about__, _backend
+from ipex_quant import __about__, _backend, ops
 from ipex_quant.errors import QuantizationError
 from ipex_quant.observer_names import describe
 
@@ -147,6 +147,16 @@ def calibrated_site(entry: dict[str, Any]) -> str:
     """The site of an entry as calibration named it."""
     site: str = entry.get(CALIBRATED_AS, entry["site"])
     return site
+
+
+def notes(family: str) -> dict[str, str]:
+    """What an entry says of tensors that its operator rounds without qparams; read by people."""
+    if family not in ops.RECURRENT:
+        return {}
+    return {
+        "note": "the hidden state takes a scale per row at run time, the output that of its "
+        "reader: neither has qparams here"
+    }
 
 
 def observer_fields(observer: Any) -> dict[str, Any]:

@@ -69,6 +69,24 @@ def test_weight_per_tensor_and_activation_per_tensor() -> None:
         observers.DynamicObserver(granularity="channel")
 
 
+@pytest.mark.parametrize("granularity", ["row", "tensor"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_take_rows_and_the_report_says_so(kind: Any, granularity: str) -> None:
+    """Whatever the granularity, in modules and in graphs (which have no kernel for nn.RNN)."""
+    layer, x = kind(8, 16).eval(), torch.randn(5, 2, 8)
+    usual = default_dynamic_qconfig
+    own = QConfig(observers.DynamicObserver.with_args(granularity=granularity), usual.weight)
+    ways = [convert(prepare(layer, own))]
+    if kind is not nn.RNN:
+        ways.append(ipex_quant.jit.quantize(torch.jit.trace(layer, x), own))
+    expected = quantized(layer)(x)[0]
+    for way in ways:
+        assert torch.equal(way(x)[0], expected)
+        (row,) = [r for r in ipex_quant.report(way) if kind.__name__.lower() in r.op]
+        assert row.became == "int8"
+        assert row.reason == "its input and hidden state take a scale per row at run time"
+
+
 def test_in_place_and_the_users_model() -> None:
     model = nn.Sequential(nn.Linear(4, 4)).eval()
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -317,3 +317,28 @@ def test_torch_observers_are_used_as_they_are() -> None:
     assert operands["weight"]["axis"] == 1
     largest = model.weight.detach().abs().amax((0, 2, 3))
     assert operands["weight"]["scale"] == pytest.approx((largest / 127.5).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_recurrent_site_says_what_has_no_qparams(kind: Any) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.out = kind(8, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.rnn(x)[0])
+
+    x = torch.rand(2, 5, 8) - 0.5
+    ready = ipex_quant.prepare(Model().eval(), default_static_qconfig, x)
+    ready(x)
+    rnn, out = prepared.session_of(ready).finalise(ready)["sites"]
+    assert list(rnn["operands"]) == ["input", "weights.0", "weights.1"]
+    assert rnn["note"].startswith("the hidden state takes a scale per row at run time, the output")
+    assert "note" not in out
+    op = f"aten::{kind.__name__.lower()}"
+    row = next(r for r in ipex_quant.report(ipex_quant.convert(ready)) if r.op == op)
+    assert (row.became, row.reason) == (
+        "int8",
+        "its hidden state takes a scale per row at run time, its output that of its reader",
+    )
