@@ -135,6 +135,8 @@ def _entry(
         # A function takes its weight as an input, after the activation.
         if operand.kind == "weight" and not weights:
             given = inputs[1]
+        if name.startswith("weights."):  # an LSTM's list has the biases, too
+            given = weights[int(name.removeprefix("weights."))]
         place[operand.kind] += 1
         if name == ops.PROBABILITIES:  # IPEX has one scale for all
             given = {"scale": [1 / 255], "zero_point": [0]}

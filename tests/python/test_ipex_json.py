@@ -150,6 +150,33 @@ def test_nested_names_and_calls_in_order(tmp_path: Path) -> None:
     assert scales == [0.1, 0.2]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_lstm_of_two_layers(bias: bool, tmp_path: Path) -> None:
+    """IPEX lists what nn.LSTM does, biases too: w_ih, w_hh, b_ih, b_hh of each layer."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(8, 8, 2, bias=bias)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.lstm(x)[0]
+
+    x = torch.randn(5, 2, 8)
+    model = prepare(Model().eval(), default_static_qconfig, example_inputs=x)
+    info = module("rnn.LSTM", "lstm", tensor(0.03, 128), tensor(None), tensor(None))
+    count = 8 if bias else 4
+    scales = [[0.001 * (n + 1)] * (32 if n % 4 < 2 or not bias else 1) for n in range(count)]
+    info["weight_tensor_infos"] = [{"scale": s, "zero_point": [0] * len(s)} for s in scales]
+    (site,) = load(model, {" ": layer(info)}, tmp_path).values()
+    assert (site["site"], site["decision"]) == ("lstm/lstm/0", "int8")
+    found = {name: operand["scale"] for name, operand in site["operands"].items()}
+    kept = [0, 1, 4, 5] if bias else [0, 1, 2, 3]
+    assert found == {"input": 0.03, **{f"weights.{n}": scales[n] for n in kept}}
+    row = next(row for row in ipex_quant.report(convert(model)) if row.op == "aten::lstm")
+    assert row.became == "int8"
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     data = content()
     data["gone"] = layer(module("linear.Linear", "gone.fc", tensor(0.1), weight=[0.1]))
