@@ -81,3 +81,37 @@ def test_matmul_with_a_constant_matrix(bias: bool) -> None:
     converted = convert(ready)
     assert "ipex_quant::linear" in str(converted.compiled.graph)
     assert 0 < (converted(x) - model(x)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("qconfig", ["default_static_qconfig", "default_dynamic_qconfig"])
+def test_int8_does_not_wait_for_the_optimizer(qconfig: str) -> None:
+    """IPEX bound its kernels in the second call, and never with the optimizer off."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.out = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.rnn(x)[0])
+
+    x = torch.randn(2, 5, 8)
+    ready = prepare(Model().eval(), getattr(ipex_quant, qconfig), example_inputs=x)
+    ready(x)
+    traced = torch.jit.trace(ready, x)
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        converted = convert(ready)
+        frozen = torch.jit.freeze(torch.jit.trace(converted, x))
+        ways = [converted, frozen, ipex_quant.jit.quantize(traced)]
+        results = [way(x) for way in ways]
+        kinds = [{node.kind() for node in way.inlined_graph.nodes()} for way in ways[1:]]
+    for found in kinds:
+        ours = {kind for kind in found if kind.startswith("ipex_quant::")}
+        assert "ipex_quant::lstm" in ours and any("linear" in kind for kind in ours)
+        # Bound: the packed weights are constants, nothing is packed in a call.
+        assert not [kind for kind in ours if kind.endswith("_prepack")]
+        assert not found & {"aten::lstm", "aten::linear"}
+    assert torch.equal(results[0], results[1])
+    with torch.no_grad():
+        for way, result in zip(ways, results, strict=True):
+            assert all(torch.equal(way(x), result) for _ in range(3))

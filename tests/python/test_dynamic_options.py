@@ -151,12 +151,18 @@ def test_a_model_that_cannot_be_copied() -> None:
         def __deepcopy__(self, memo: dict) -> nn.Module:
             raise TypeError("no copies")
 
-    model = Stubborn(4, 4).eval()
-    with pytest.raises(
-        QuantizationError, match=r"cannot be copied: TypeError: no copies.*inplace=True"
-    ):
+    model = nn.Sequential(nn.Linear(4, 4), Stubborn(4, 4)).eval()
+    words = r"cannot be copied: TypeError: no copies.*inplace=True"
+    with pytest.raises(QuantizationError, match=words):
         prepare(model, default_dynamic_qconfig)
-    assert prepare(model, default_dynamic_qconfig, inplace=True) is model
+    ready = prepare(model, default_dynamic_qconfig, inplace=True)
+    assert ready is model
+    with pytest.raises(QuantizationError, match=words):
+        convert(ready)
+    assert type(model[0]) is nn.Linear  # nothing was exchanged
+    assert convert(ready, inplace=True) is model
+    rows = {row.module: row for row in ipex_quant.report(model)}
+    assert rows["0"].became == "int8" and "subclass of nn.Linear" in rows["1"].reason
 
 
 def test_operators_are_called_past_torch_ops_with_clear_errors():
