@@ -23,6 +23,8 @@ def prepare(
     inplace: bool = False,
     bn_folding: bool = True,
     example_kwarg_inputs: dict[str, Any] | None = None,
+    *,
+    bias_correction: bool = True,
 ) -> nn.Module:
     """A copy of the model that calibrates itself whenever it is called.
 
@@ -36,6 +38,8 @@ def prepare(
         bn_folding: fold batch normalization into the layer before it, and even out the channels
             between layers where that makes int8 more exact; the float outputs stay the same.
         example_kwarg_inputs: keyword arguments, instead of ``example_inputs``.
+        bias_correction: take the mean error of each output channel, measured in calibration, off
+            the bias.
 
     Returns: the prepared model, with ``save_qconf_summary(path)`` and ``load_qconf_summary(path)``.
 
@@ -61,7 +65,7 @@ def prepare(
     if example is not None and bn_folding:
         _try_example(target, example, lambda: folding.fold_batch_norms(target, example))
         _try_example(target, example, lambda: equalizing.equalize_layers(target, example))
-    session = _prepared.Session(target, mapping, example)
+    session = _prepared.Session(target, mapping, example, bias_correction)
     if example is not None:
         _try_example(target, example, lambda: session.discover(target, target))
     return _prepared.attach(target, session)

@@ -28,6 +28,7 @@ def quantize(
     preserved_attrs: Sequence[str] = (),
     mode: str = "int8",
     float_dtype: torch.dtype = torch.float32,
+    bias_correction: bool = True,
 ) -> Any:
     """Compile a traced module to int8.
 
@@ -50,6 +51,7 @@ def quantize(
             Not for a dynamic qconfig: no operator of torch rounds with a scale per row.
         float_dtype: of what stays float; ``torch.bfloat16`` for convolutions, linear layers, matrix
             products and recurrent layers where the CPU has it, elsewhere a warning and float32.
+        bias_correction: as that of `prepare`, for ``calibration_data``.
 
     Returns: a new frozen ``torch.jit.ScriptModule``; ``traced`` is unchanged.
 
@@ -64,6 +66,11 @@ def quantize(
         fusions = registry.check([*fusions, *registry.registered()], "quantize")
     mapping = None if qconfig is None else _qconfig.as_mapping(qconfig)
     preserved = list(preserved_attrs)
+    if not bias_correction and calibration_data is None:
+        raise ValueError(
+            "bias_correction=False needs calibration_data: a calibrated trace has its corrections "
+            "already; give it to prepare()"
+        )
     if mapping is not None and _qconfig.wants_dynamic(mapping):
         if calibration_data is not None:
             raise ValueError(
@@ -75,7 +82,7 @@ def quantize(
     elif calibration_data is not None:
         mapping = mapping or _qconfig.default_static_qconfig_mapping
         normalized, sites = _backend.normalize(traced._c, [], preserved)
-        summary = _calibrate(traced, normalized, sites, mapping, calibration_data)
+        summary = _calibrate(traced, normalized, sites, mapping, calibration_data, bias_correction)
     else:
         calibrated = state.read_buffer(traced)
         if calibrated is not None:
@@ -228,6 +235,7 @@ def _calibrate(
     sites: list[str],
     mapping: _qconfig.QConfigMapping,
     data: Iterable[Any],
+    bias_correction: bool,
 ) -> dict[str, Any]:
     """Calibrate on the graph: run a marked copy of it over the data and apply the recipe."""
     marked = wrap(_backend.instrument(normalized))
@@ -269,7 +277,7 @@ def _calibrate(
             run(event, item)
 
     calibrator.arrange(sites)
-    return recipe.summarize(calibrator, [], measure)
+    return recipe.summarize(calibrator, [], measure, bias_correction=bias_correction)
 
 
 def _batches(data: Any) -> Iterator[Any]:

@@ -116,7 +116,7 @@ class Plan:
 
         return rounding
 
-    def conclude(self, probe: Probe) -> None:
+    def conclude(self, probe: Probe, *, bias_correction: bool) -> None:
         """Take mode, bias correction and, if the output is too noisy, float from the probe."""
         variant = probe.variants["plan"]
         dynamic = probe.variants.get("dynamic")
@@ -129,7 +129,7 @@ class Plan:
                     name
                 ) in self._split_weights():  # the second part takes up rounding, not clipping
                     self.scales[name] = _full_range(self.site.operands[name])
-        self.correction = variant.bias_correction()
+        self.correction = variant.bias_correction() if bias_correction else None
         sqnr = probe.sqnr(variant.noise_after(self.correction))
         if sqnr < LEAST_SQNR:
             self.reason = (

@@ -63,8 +63,10 @@ class Session:
         model: nn.Module,
         mapping: QConfigMapping,
         example: tuple[tuple, dict[str, Any]] | None,
+        bias_correction: bool = True,
     ) -> None:
         self.mapping = mapping
+        self.bias_correction = bias_correction
         self.example = example
         self.opaque = sorted(p for m, p in module_paths(model).items() if jit.is_script_module(m))
         types = {path: type(m) for m, path in module_paths(model).items()}
@@ -194,6 +196,7 @@ class Session:
                     self.calibrator,
                     self.opaque,
                     lambda event: self.measure(model, lambda *a, **k: run(model, *a, **k), event),
+                    bias_correction=self.bias_correction,
                 )
                 self.summary = fresh if self.edits is None else self.edits.merged(fresh)
             return self.summary

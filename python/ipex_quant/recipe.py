@@ -17,8 +17,12 @@ from ipex_quant.plan import Plan
 Measure = Callable[[Callable[[str, str, str, list], None]], None]
 
 
-def summarize(calibrator: Calibrator, opaque: list[str], measure: Measure) -> dict[str, Any]:
+def summarize(
+    calibrator: Calibrator, opaque: list[str], measure: Measure, *, bias_correction: bool = True
+) -> dict[str, Any]:
     """The summary of a calibrated model (the JSON object of `ipex_quant.state`).
+
+    ``bias_correction``: take the mean error of each output channel off the bias.
 
     Raises:
         QuantizationError: no calibration call was made; a site was never reached, or saw NaN or
@@ -28,12 +32,12 @@ def summarize(calibrator: Calibrator, opaque: list[str], measure: Measure) -> di
     _check_calibrated(calibrator, sites)
     plans = {site.key: Plan(site) for site in sites}
     _scale_weights(list(plans.values()))
-    _measure_and_choose(plans, measure)
+    _measure_and_choose(plans, measure, bias_correction)
     entries = [plan.entry() for plan in plans.values()]
     return state.summary(entries, opaque)
 
 
-def _measure_and_choose(plans: dict[str, Plan], measure: Measure) -> None:
+def _measure_and_choose(plans: dict[str, Plan], measure: Measure, bias_correction: bool) -> None:
     """Ranges, factors, corrections and decisions by the error of each site's output."""
     probes = {key: plan.probe() for key, plan in plans.items() if plan.wants_probe()}
     if not probes:
@@ -54,7 +58,7 @@ def _measure_and_choose(plans: dict[str, Plan], measure: Measure) -> None:
     tried = [g for g in groups if g in smooth or factors.noisy(g, probes)]
     _try_factors(tried, probes, measure)
     for key, probe in probes.items():
-        plans[key].conclude(probe)
+        plans[key].conclude(probe, bias_correction=bias_correction)
 
 
 def _try_factors(

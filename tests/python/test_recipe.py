@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import ipex_quant
-from ipex_quant import QConfig, QuantizationError, default_static_qconfig, observers, prepared
+from ipex_quant import QConfig, QuantizationError, default_static_qconfig, jit, observers, prepared
 
 
 def summary(
@@ -33,6 +33,41 @@ def test_bias_correction_removes_the_mean_error() -> None:
     error = ((x @ model.weight.T) - (x @ weight.T)).mean(0)
     left = error - torch.tensor(entry["bias_correction"])
     assert left.norm() < 0.3 * error.norm()
+
+
+@pytest.mark.parametrize("way", ["prepare", "calibration_data"])
+def test_bias_correction_can_be_turned_off(way: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(32, 16, bias=False).eval()
+    data = [torch.randn(64, 32) + 3 for _ in range(3)]  # rounding of weights meets a mean of 3
+    expected = torch.cat([model(x) for x in data]).mean(0)
+
+    def quantized(on: bool) -> Any:
+        if way == "calibration_data":
+            trace = torch.jit.trace(model, data[0])
+            return jit.quantize(trace, calibration_data=data, bias_correction=on)
+        ready = ipex_quant.prepare(
+            model, default_static_qconfig, data[0], bias_correction=on, bn_folding=False
+        )
+        for x in data:
+            ready(x)
+        (entry,) = prepared.session_of(ready).finalise(ready)["sites"]
+        assert (entry["bias_correction"] is not None) == on
+        return ipex_quant.convert(ready)
+
+    left = []
+    for on in (True, False):
+        module = quantized(on)
+        left.append((torch.cat([module(x) for x in data]).mean(0) - expected).norm())
+    assert left[0] < 0.5 * left[1]
+
+
+def test_a_calibrated_trace_keeps_its_corrections() -> None:
+    ready = ipex_quant.prepare(nn.Linear(4, 4).eval(), default_static_qconfig, torch.ones(2, 4))
+    ready(torch.randn(8, 4))
+    trace = torch.jit.trace(ready, torch.ones(2, 4))
+    with pytest.raises(ValueError, match=r"needs calibration_data.* give it to prepare\(\)"):
+        jit.quantize(trace, bias_correction=False)
 
 
 @pytest.mark.parametrize(("groups", "dilation", "stride"), [(1, 1, 2), (4, 1, 1), (2, 2, 1)])
