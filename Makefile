@@ -52,6 +52,7 @@ stress: $(VENV)/.package ## call one module from eight threads for a minute, in 
 
 bench: $(VENV)/.package $(VENV)/.data ## time the kernels one by one, and whole models beside the peers
 	$(py) -m bench.kernels
+	$(py) -m bench.dynamic
 	$(py) -m bench.memory
 	$(py) -m bench.models
 
