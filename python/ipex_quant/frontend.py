@@ -18,19 +18,20 @@ from ipex_quant.report import ATTRIBUTE
 
 def prepare(
     model: nn.Module,
-    qconfig: Any,
+    configure: Any = None,
     example_inputs: Any = None,
     inplace: bool = False,
     bn_folding: bool = True,
     example_kwarg_inputs: dict[str, Any] | None = None,
     *,
+    qconfig: Any = None,
     bias_correction: bool = True,
 ) -> nn.Module:
     """A copy of the model that calibrates itself whenever it is called.
 
     Args:
         model: float model in eval mode; unchanged unless ``inplace``.
-        qconfig: QConfig or QConfigMapping, ours or torch's.
+        configure: QConfig or QConfigMapping, ours or torch's.
         example_inputs: a tensor, dict or PackedSequence (one positional argument; the last for
             dynamic quantization only), or a tuple or list of positional arguments. Run once to
             find the operators; not observed.
@@ -38,6 +39,7 @@ def prepare(
         bn_folding: fold batch normalization into the layer before it, and even out the channels
             between layers where that makes int8 more exact; the float outputs stay the same.
         example_kwarg_inputs: keyword arguments, instead of ``example_inputs``.
+        qconfig: another name of ``configure``, which is IPEX's.
         bias_correction: take the mean error of each output channel, measured in calibration, off
             the bias.
 
@@ -51,7 +53,7 @@ def prepare(
         QuantizationError: the model cannot be copied.
     """
     _check_model(model)
-    mapping = as_mapping(qconfig)
+    mapping = as_mapping(_given(configure, qconfig))
     check_names(mapping, {path for path, _ in model.named_modules(remove_duplicate=False)})
     example = _example(example_inputs, example_kwarg_inputs)
     if not wants_dynamic(mapping):
@@ -69,6 +71,14 @@ def prepare(
     if example is not None:
         _try_example(target, example, lambda: session.discover(target, target))
     return _prepared.attach(target, session)
+
+
+def _given(configure: Any, qconfig: Any) -> Any:
+    if configure is not None and qconfig is not None:
+        raise TypeError("give configure or qconfig, which mean the same, not both")
+    if configure is None and qconfig is None:
+        raise TypeError("prepare needs configure: it must be a QConfig or a QConfigMapping")
+    return qconfig if configure is None else configure
 
 
 def _check_model(model: Any) -> None:
@@ -151,13 +161,13 @@ def _show(value: Any) -> str:
 
 
 def convert(
-    prepared: nn.Module,
+    model: nn.Module,
     inplace: bool = False,
     *,
     mode: str = "int8",
     float_dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """The int8 model made from a prepared one, which can be called, traced, frozen and saved.
+    """The int8 model made from a prepared ``model``, which can be called, traced, frozen and saved.
 
     A statically quantized model is compiled from its trace with the example inputs of `prepare`,
     and needs calibration; ``inplace`` has no effect. For dynamic quantization the linear and
@@ -172,7 +182,7 @@ def convert(
         ValueError: ``mode`` or ``float_dtype`` are given for dynamic quantization, or are unknown.
         QuantizationError: it was not calibrated; it cannot be traced or copied.
     """
-    session = _prepared.session_of(prepared)
+    session = _prepared.session_of(model)
     if session.dynamic:
         targets.check_dynamic(mode)
         if mode != "int8" or float_dtype not in (None, torch.float32):
@@ -182,14 +192,14 @@ def convert(
                 "torch.autocast('cpu', dtype=torch.bfloat16), or quantize its trace with "
                 "ipex_quant.jit.quantize"
             )
-        return _convert_dynamically(prepared, session, inplace)
+        return _convert_dynamically(model, session, inplace)
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
     if float_dtype is None:
         float_dtype = torch.bfloat16 if autocast is torch.bfloat16 else torch.float32
     with targets.without_autocast():
-        session.finalise(prepared)
+        session.finalise(model)
         args, kwargs = session.example_copy()
-        traced = jit.trace(prepared, args, kwargs)
+        traced = jit.trace(model, args, kwargs)
         return QuantizedModel(jit.quantize(traced, mode=mode, float_dtype=float_dtype))
 
 
