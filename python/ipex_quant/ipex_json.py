@@ -1,32 +1,30 @@
-"""Reads the configure.json that IPEX wrote: by module path, kind of operator and order.
+"""Reads the configure.json that IPEX wrote: by module path, operator and order.
 
 IPEX keeps, per parent module (``.`` written as ``:``, the root as a space), its quantizable calls
-in order: type, module path, and per tensor the dtype it is computed in with scale and zero point.
+in order: type, module path, and what `ipex_quant.ipex_sites` reads.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ipex_quant import _backend, ops, state
-from ipex_quant.calibration import Operand, Site
+from ipex_quant import ipex_sites, ops, state
+from ipex_quant.calibration import Site, split_key
 from ipex_quant.errors import QuantizationError, listing
-
-_QUANTIZED = ("torch.quint8", "torch.qint8")
-#: Operators whose family has another name.
-_OTHER_NAMES = {"convtranspose": "conv", "bmm": "matmul", "mm": "matmul", "iadd": "add"}
 
 
 class _Call(NamedTuple):
     """One call of IPEX's file."""
 
     name: str
+    parent: str
     path: str
-    family: str
+    op: str
+    number: str
     info: dict[str, Any]
 
 
@@ -54,18 +52,23 @@ def summary(
     Raises:
         QuantizationError: no entry fits, or one is damaged.
     """
-    known = {site.key: site for site in sites}
-    found: dict[str, dict[str, Any]] = {}
-    lost: list[str] = []
-    numbers: Counter[tuple[str, str]] = Counter()
-    for call in _calls(content, source):
-        key = f"{call.path}/{call.family}/{numbers[call.path, call.family]}"
-        numbers[call.path, call.family] += 1
-        if call.family and key in known:
-            found[key] = call.info
-        else:
-            lost.append(call.name)
-    if not found:
+    bound, lost = _bind(_calls(content, source), sites)
+    own = {entry["site"]: entry for entry in (calibrated or {"sites": []})["sites"]}
+    entries, edited = [], []
+    for site in sites:
+        call = bound.pop(site.key, None)
+        reason = "IPEX's file has no entry for it"
+        if call is not None:
+            try:
+                where = f"{source}: {call.name}"
+                entries.append(_read(site, call, where))
+                edited += [call.name] if ipex_sites.wants_calibration(call.info) else []
+                continue
+            except ipex_sites.Unfit as error:
+                reason = f"IPEX's entry does not fit: {error}"
+                lost.append(f"{call.name} ({error})")
+        entries.append(own.get(site.key) or ipex_sites.float_entry(site, reason))
+    if len(lost) == sum(len(layer["q_op_infos"]) for layer in content.values()):
         raise QuantizationError(
             f"{source} is IPEX's, but none of its operators is in the prepared model: "
             f"{listing(lost)}; it was made from another model, so calibrate again"
@@ -76,9 +79,63 @@ def summary(
             f"{listing(lost)}",
             stacklevel=3,
         )
-    own = {entry["site"]: entry for entry in (calibrated or {"sites": []})["sites"]}
-    entries = [_entry(s, found.get(s.key), own.get(s.key), source) for s in sites]
+    if edited:
+        warnings.warn(
+            f"{source}: these entries ask for an observer of another dtype than that of their "
+            f"scales, which were taken: {listing(edited)}; name the observer in the qconfig of "
+            "prepare and calibrate for other scales",
+            stacklevel=3,
+        )
     return state.summary(entries, opaque)
+
+
+def _read(site: Site, call: _Call, where: str) -> dict[str, Any]:
+    try:
+        return ipex_sites.entry(site, call.info, call.number, where)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise QuantizationError(f"{where} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _bind(calls: Iterable[_Call], sites: list[Site]) -> tuple[dict[str, _Call], list[str]]:
+    """The call for each site, and the names of those for none.
+
+    IPEX does not record every call that has a site. Only where both have equally many of an
+    operator in a module is the n-th of the one the n-th of the other.
+    """
+    places: dict[tuple[str, str], list[Site]] = defaultdict(list)
+    for site in sites:
+        if _is_recorded(site):
+            places[split_key(site.key)[0], _plain(ops.base_name(site.op))].append(site)
+    groups: dict[tuple[str, str], list[_Call]] = defaultdict(list)
+    for call in calls:
+        groups[call.path, call.op].append(call)
+    bound: dict[str, _Call] = {}
+    lost: list[str] = []
+    for place, members in groups.items():
+        found = places.get(place, [])
+        if len(found) != len(members):  # relu_ is F.relu(x, inplace=True), or x.relu_() is it not
+            found = [s for s in found if not ops.base_name(s.op).endswith("_")] or found
+        if len(found) == len(members) and len({call.parent for call in members}) == 1:
+            bound |= {s.key: call for s, call in zip(found, members, strict=True)}
+        else:
+            lost += [_with_counts(call.name, len(members), len(found)) for call in members]
+    return bound, lost
+
+
+def _is_recorded(site: Site) -> bool:
+    """Whether IPEX may record such a call: not sums in place or with a number."""
+    if site.family != "add":
+        return True
+    kinds = {operand.kind for operand in site.operands.values()}
+    return ops.base_name(site.op) == "add" and "ignored" not in kinds
+
+
+def _with_counts(name: str, of_file: int, of_model: int) -> str:
+    if of_model == 0:
+        return name
+    if of_file == of_model:
+        return f"{name} (it is called in several modules)"
+    return f"{name} (the file has {of_file} such calls there, the model {of_model})"
 
 
 def _calls(content: dict[str, Any], source: str) -> Iterator[_Call]:
@@ -92,7 +149,7 @@ def _calls(content: dict[str, Any], source: str) -> Iterator[_Call]:
                 module = info.get("op_type_is_module", False)
                 where = info["fqn"] if module else path
                 name = f"{where or path}: {kind} {index}"
-                yield _Call(name, where, _family_of(kind), info)
+                yield _Call(name, path, where, _plain(kind), index, info)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise QuantizationError(
                 f"{source} is damaged at the operators of {path!r}: {type(error).__name__}: {error}"
@@ -106,85 +163,6 @@ def _name_of(kind: str) -> str:
     return found.rsplit(".", 1)[-1]
 
 
-def _family_of(name: str) -> str:
-    """Family of an operator by the name of its module class or function; empty when unknown."""
-    families = {family.replace("_", ""): family for family in _backend.op_table()}
-    plain = re.sub(r"[123]d$", "", name.lower().replace("_", ""))
-    return families.get(_OTHER_NAMES.get(plain, plain), "")
-
-
-def _entry(
-    site: Site, info: dict[str, Any] | None, own: dict[str, Any] | None, source: str
-) -> dict[str, Any]:
-    if info is None and own is not None:
-        return own
-    entry: dict[str, Any] = {
-        "site": site.key,
-        "op": ops.base_name(site.op),
-        "decision": "float",
-        "reason": "IPEX's file has no entry for it",
-        "operands": {},
-        "bias_correction": None,
-        **state.notes(site.family),
-    }
-    inputs = defaultdict(dict, enumerate((info or {}).get("input_tensor_infos", [])))
-    weights = defaultdict(dict, enumerate((info or {}).get("weight_tensor_infos", [])))
-    place: Counter[str] = Counter()
-    for name, operand in site.operands.items():
-        given = (weights if operand.kind == "weight" else inputs)[place[operand.kind]]
-        # A function takes its weight as an input, after the activation.
-        if operand.kind == "weight" and not weights:
-            given = inputs[1]
-        if name.startswith("weights."):  # an LSTM's list has the biases, too
-            given = weights[int(name.removeprefix("weights."))]
-        place[operand.kind] += 1
-        if name == ops.PROBABILITIES:  # IPEX has one scale for all
-            given = {"scale": [1 / 255], "zero_point": [0]}
-        entry["operands"][name] = _operand(operand, given or {}, own, name, site.key, source)
-    if info is None:
-        return entry
-    reason = _refusal(site, entry["operands"], inputs)
-    return {**entry, "decision": "float" if reason else "int8", "reason": reason}
-
-
-def _refusal(site: Site, operands: dict[str, Any], inputs: dict[int, Any]) -> str:
-    """Why IPEX's entry leaves the site float; empty for int8."""
-    if site.family in ops.ANCHORS and not any(
-        (i or {}).get("force_dtype", (i or {}).get("inf_dtype")) in _QUANTIZED
-        for i in inputs.values()
-    ):
-        return "it is float in IPEX's file"
-    for name, operand in operands.items():
-        if operand["kind"] != "ignored" and operand["scale"] is None:
-            return f"operand {name!r} has no scale in IPEX's file"
-    return ""
-
-
-def _operand(
-    operand: Operand, given: dict[str, Any], own: Any, name: str, key: str, source: str
-) -> dict[str, Any]:
-    where = f"{source}: site {key!r}, operand {name!r}"
-    observer = state.observer_fields(operand.observer)
-    scales, zeros = given.get("scale") or None, given.get("zero_point") or None
-    if operand.kind == "weight":
-        return {
-            "kind": "weight",
-            **observer,
-            "dtype": "int8",
-            "axis": operand.axis,
-            "scale": scales,
-        }
-    if operand.kind == "ignored":
-        return {"kind": "ignored"}
-    if scales is not None and (zeros is None or len(scales) != 1 or len(zeros) != 1):
-        raise QuantizationError(f"{where}: expected one scale and one zero point, got {given!r}")
-    signed = "torch.qint8" in (given.get("inf_dtype"), given.get("force_dtype"))
-    return {
-        "kind": "activation",
-        **observer,
-        "dtype": "uint8",
-        "scale": None if scales is None else scales[0],
-        "zero_point": None if zeros is None else zeros[0] + (128 if signed else 0),
-        "mode": "static",
-        "channel_factor": None,
-    }
+def _plain(name: str) -> str:
+    """One name for a module class, a function and an operator: ``maxpool2d``."""
+    return name.lower().replace("_", "")

@@ -164,7 +164,11 @@ def observer_fields(observer: Any) -> dict[str, Any]:
 
     A person edits the first; where they differ the operand is to be observed again.
     """
-    named = None if observer is None else describe(observer)
+    return noted_observer(None if observer is None else describe(observer))
+
+
+def noted_observer(named: Any) -> dict[str, Any]:
+    """The same fields, from a description."""
     return {"observer": named, "observed_with": named}
 
 

@@ -15,6 +15,7 @@ from ipex_quant import QuantizationError, default_static_qconfig
 from ipex_quant.quantization import convert, prepare
 
 QUINT8, FLOAT = "torch.quint8", "torch.float32"
+ADD = "<method 'add' of 'torch._C.TensorBase' objects>"
 
 
 class Net(nn.Module):
@@ -68,7 +69,8 @@ def content() -> dict[str, Any]:
         " ": layer(
             module("linear.Linear", "fc", tensor(0.03, 128), weight=[0.004] * 8),
             function("<built-in method relu of type object at 0x7f6a>", tensor(0.01)),
-            function("<method 'add' of 'torch._C.TensorBase' objects>", tensor(0.02), tensor(0.03)),
+            function(ADD, tensor(0.02), tensor(0.03)),
+            function(ADD, tensor(0.05, dtype=FLOAT), tensor(0.01, dtype=FLOAT)),
         ),
         "body": layer(
             module("conv.Conv2d", "body.0", tensor(0.02, 100), weight=[0.002] * 8),
@@ -180,9 +182,9 @@ def test_an_lstm_of_two_layers(bias: bool, tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     data = content()
     data["gone"] = layer(module("linear.Linear", "gone.fc", tensor(0.1), weight=[0.1]))
-    data[" "]["q_op_infos"]["3"] = function("<function interaction at 0x7f>", tensor(0.1))
+    data[" "]["q_op_infos"]["4"] = function("<function interaction at 0x7f>", tensor(0.1))
     with pytest.warns(
-        UserWarning, match=r"fit no operator.*': interaction 3', 'gone.fc: Linear 0'"
+        UserWarning, match=r"fit no operator.*': interaction 4', 'gone.fc: Linear 0'"
     ):
         load(ready(), data, tmp_path)
 
@@ -220,3 +222,89 @@ def test_a_damaged_file(change: Any, words: str, tmp_path: Path) -> None:
     change(data["body"]["q_op_infos"]["0"])
     with pytest.raises(QuantizationError, match=words):
         load(ready(), data, tmp_path)
+
+
+class Sums(nn.Module):
+    """IPEX records the last of the three sums alone: no number, no sum in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.tanh(x)
+        y = y + 1.0
+        y += x
+        return y + self.fc(y)
+
+
+ROWS = torch.randn(4, 8, generator=torch.Generator().manual_seed(4))
+FC = module("linear.Linear", "fc", tensor(0.03, 128), weight=[0.004] * 8)
+
+
+def sums() -> nn.Module:
+    model = prepare(Sums().eval(), default_static_qconfig, example_inputs=ROWS)
+    model(ROWS)
+    return model
+
+
+def test_only_what_ipex_records_is_counted(tmp_path: Path) -> None:
+    model = sums()
+    model.save_qconf_summary(qconf_summary=str(tmp_path / "own.json"))
+    own = {s["site"]: s for s in json.loads((tmp_path / "own.json").read_text())["sites"]}
+    sites = load(model, {" ": layer(FC, function(ADD, tensor(0.5, 9), tensor(0.25, 7)))}, tmp_path)
+    assert [sites["/add/2"]["operands"][n]["scale"] for n in "ab"] == [0.5, 0.25]
+    assert [sites[f"/add/{n}"] for n in (0, 1)] == [own[f"/add/{n}"] for n in (0, 1)]
+
+
+def test_other_counts_are_no_order(tmp_path: Path) -> None:
+    sums_of_file = [function(ADD, tensor(s, 9), tensor(s, 7)) for s in (0.5, 0.25)]
+    with pytest.warns(
+        UserWarning,
+        match=r"left out: ': add 1 \(the file has 2 such calls there, the model 1\)', ': add 2 ",
+    ):
+        sites = load(sums(), {" ": layer(FC, *sums_of_file)}, tmp_path)
+    assert sites["/add/2"]["operands"]["a"]["scale"] not in (0.5, 0.25)
+
+
+def test_a_module_in_several_parents_has_no_order(tmp_path: Path) -> None:
+    class Half(nn.Module):
+        def __init__(self, fc: nn.Module) -> None:
+            super().__init__()
+            self.fc = fc
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    fc = nn.Linear(8, 8)
+    model = nn.Sequential(Half(fc), Half(fc), nn.Linear(8, 8)).eval()
+    model = prepare(model, default_static_qconfig, example_inputs=ROWS)
+    model(ROWS)
+    info = module("linear.Linear", "1.fc", tensor(0.03, 128), weight=[0.004] * 8)
+    last = module("linear.Linear", "2", tensor(0.03, 128), weight=[0.004] * 8)
+    with pytest.warns(UserWarning, match=r"'1.fc: Linear 0 \(it is called in several modules\)'"):
+        load(model, {"0": layer(info), "1": layer(info), " ": layer(last)}, tmp_path)
+
+
+def test_relu_in_place_is_a_function_or_a_method(tmp_path: Path) -> None:
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.relu(x.clone().sub(1).relu_() - 2)
+            return nn.functional.relu(y - 3, inplace=True)
+
+    relu = "<function relu at 0x7f1b209267a0>"
+    for scales, expected in (
+        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]),
+        ([0.2], [None, 0.2, None]),
+        ([0.2, 0.3], [None, None, None]),
+    ):
+        model = prepare(Two().eval(), default_static_qconfig, example_inputs=ROWS)
+        infos = [function(relu, tensor(s)) for s in scales]
+        pool = module("linear.Linear", "gone", tensor(0.1), weight=[0.1])
+        if expected == [None, None, None]:
+            with pytest.raises(QuantizationError, match="none of its operators"):
+                load(model, {" ": layer(*infos, pool)}, tmp_path)
+            continue
+        sites = load(model, {" ": layer(*infos)}, tmp_path)
+        got = [sites[f"/relu/{n}"]["operands"]["input"]["scale"] for n in range(3)]
+        assert got == expected
