@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ipex_quant import observers
+from ipex_quant import observers, torch_rules
 
 #: dtypes an activation may have; both become uint8 with the same numbers.
 _ACTIVATION_DTYPES = (torch.uint8, torch.int8, torch.quint8, torch.qint8)
 _WEIGHT_DTYPES = (torch.int8, torch.qint8)
+#: Observers of torch that give no scale.
+_WITHOUT_SCALE = ("NoopObserver", "PlaceholderObserver", "RecordingObserver", "ReuseInputObserver")
 
 
 class QConfig(NamedTuple):
@@ -94,6 +96,7 @@ def as_mapping(configure: Any) -> QConfigMapping:
             f"qconfig must be a QConfig or a QConfigMapping, got {type(configure).__name__}"
         )
     _read_compute_dtype(mapping)
+    torch_rules.adopt(mapping.object_type_qconfigs, observers.WeightObserver.with_args(), _is_int8)
     for where, qconfig in rules(mapping):
         if qconfig is not None:
             check(qconfig, where)
@@ -177,7 +180,20 @@ def check(qconfig: Any, where: str) -> None:
         )
 
 
+def _is_int8(observer: Any, part: str) -> bool:
+    if part == "activation":
+        return is_dynamic(observer) or getattr(observer, "dtype", None) in _ACTIVATION_DTYPES
+    symmetric = (torch.per_tensor_symmetric, torch.per_channel_symmetric)
+    scheme = getattr(observer, "qscheme", symmetric[0])
+    return getattr(observer, "dtype", torch.int8) in _WEIGHT_DTYPES and scheme in symmetric
+
+
 def _check_observer(observer: Any, what: str, dtypes: tuple[torch.dtype, ...]) -> None:
+    if hasattr(observer, "fake_quant_enabled"):
+        raise ValueError(
+            f"{what}: {type(observer).__name__} is for training (QAT), which prepare does not do; "
+            "give an observer, or give the trace of the trained model to ipex_quant.jit.quantize"
+        )
     for method in ("forward", "calculate_qparams"):
         if not callable(getattr(observer, method, None)):
             raise ValueError(f"{what}: {type(observer).__name__} has no method {method}()")
@@ -185,6 +201,11 @@ def _check_observer(observer: Any, what: str, dtypes: tuple[torch.dtype, ...]) -
     if dtype not in dtypes:
         names = " or ".join(str(d) for d in dtypes[len(dtypes) // 2 :])
         raise ValueError(f"{what}: dtype must be {names}, got {dtype}")
+    if torch_rules.is_of_torch(observer, _WITHOUT_SCALE):
+        raise ValueError(
+            f"{what}: {type(observer).__name__} gives no scale; give one that does, such as "
+            "HistogramObserver or MinMaxObserver"
+        )
     low, high = getattr(observer, "quant_min", None), getattr(observer, "quant_max", None)
     if low is not None and high is not None and not 1 <= high - low <= 255:
         raise ValueError(f"{what}: quant_min {low} .. quant_max {high} is not an 8-bit range")
