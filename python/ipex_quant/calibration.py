@@ -205,15 +205,21 @@ class Calibrator:
             inner = ops.attention_probabilities(args)
             self._observe(site, site.operands[ops.PROBABILITIES], inner, args)
 
+    def queries(self) -> list[qconfig.SiteQuery]:
+        """What the mapping was asked about."""
+        return [self._query(site.key, site.family, site.op) for site in self.sites.values()]
+
+    def _query(self, key: str, family: str, op: str) -> qconfig.SiteQuery:
+        path, _, number = split_key(key)
+        return qconfig.SiteQuery(path, family, op, number, self.types_of(path))
+
     def _new_site(self, key: str, family: str, op: str, args: list[Any]) -> Site:
         if not self._may_add:
             raise QuantizationError(
                 f"this input made the model call {op} at {key!r}, which the example inputs did "
                 "not; the model's control flow depends on its input, which a trace cannot follow"
             )
-        path, _, number = split_key(key)
-        query = qconfig.SiteQuery(path, family, op, number, self.types_of(path))
-        chosen, rule = qconfig.choose(self.mapping, query)
+        chosen, rule = qconfig.choose(self.mapping, self._query(key, family, op))
         form = ops.weight_form(family, op, args)
         site = Site(key, family, op, chosen, rule, form, signature=ops.signature(args))
         rows = {row.name: row for row in _backend.op_table()[family]}

@@ -131,6 +131,17 @@ ROWS: dict[type[nn.Module], _Kind] = {
 _OF_ROWS = "its input and hidden state take a scale per row at run time"
 
 
+def _query(types: dict[str, type[nn.Module]], path: str) -> SiteQuery:
+    family = ROWS[types[path]].family
+    return SiteQuery(path, family, f"aten::{family}", 0, prepared.enclosing(types, path))
+
+
+def queries(model: nn.Module) -> list[SiteQuery]:
+    """What a mapping is asked about for the layers of a model."""
+    types = {path: type(m) for path, m in model.named_modules(remove_duplicate=False)}
+    return [_query(types, path) for path, kind in types.items() if kind in ROWS]
+
+
 def exchange(
     model: nn.Module, mapping: QConfigMapping, floats: dict[str, str]
 ) -> tuple[nn.Module, Report]:
@@ -150,9 +161,9 @@ def exchange(
             return made[module]
         made[module] = module
         if type(module) in ROWS:
-            family, kernel, make = ROWS[type(module)]
-            around = prepared.enclosing(types, path)
-            query = SiteQuery(path, family, f"aten::{family}", 0, around)
+            _, kernel, make = ROWS[type(module)]
+            query = _query(types, path)
+            family = query.family
             qconfig, rule = choose(mapping, query)
             reason = floats.get(path) or _refusal(module, qconfig, rule)
             if not reason:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ipex_quant import dynamic, equalizing, folding, jit, targets
+from ipex_quant import dynamic, equalizing, folding, jit, targets, unused_rules
 from ipex_quant import prepared as _prepared
 from ipex_quant.errors import QuantizationError, listing
-from ipex_quant.qconfig import as_mapping, check_names, wants_dynamic
+from ipex_quant.qconfig import SiteQuery, as_mapping, wants_dynamic
 from ipex_quant.report import ATTRIBUTE
 
 
@@ -48,13 +48,14 @@ def prepare(
     Raises:
         TypeError: an argument has the wrong type, such as a ScriptModule for the model, or a
             PackedSequence for an input of static quantization.
-        ValueError: training mode; an unsupported observer; a rule for a module that the model does
-            not have; no or wrong example inputs.
+        ValueError: training mode; an unsupported observer; a rule for a module or
+            an operator that the model does not have; no or wrong example inputs.
         QuantizationError: the model cannot be copied.
     """
     _check_model(model)
     mapping = as_mapping(_given(configure, qconfig))
-    check_names(mapping, {path for path, _ in model.named_modules(remove_duplicate=False)})
+    parts = unused_rules.parts_of(model)
+    unused_rules.check_modules(mapping, parts)
     example = _example(example_inputs, example_kwarg_inputs)
     if not wants_dynamic(mapping):
         if example is None:
@@ -70,6 +71,7 @@ def prepare(
     session = _prepared.Session(target, mapping, example, bias_correction)
     if example is not None:
         _try_example(target, example, lambda: session.discover(target, target))
+    unused_rules.check_operators(mapping, parts, _queries(session, target))
     return _prepared.attach(target, session)
 
 
@@ -79,6 +81,12 @@ def _given(configure: Any, qconfig: Any) -> Any:
     if configure is None and qconfig is None:
         raise TypeError("prepare needs configure: it must be a QConfig or a QConfigMapping")
     return qconfig if configure is None else configure
+
+
+def _queries(session: _prepared.Session, model: nn.Module) -> list[SiteQuery]:
+    """What the mapping may be asked about."""
+    found = session.calibrator.queries()
+    return found + dynamic.queries(model) if session.dynamic else found
 
 
 def _check_model(model: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ipex_quant import observers, torch_rules
+from ipex_quant import observers, ops, torch_rules
 
 #: dtypes an activation may have; both become uint8 with the same numbers.
 _ACTIVATION_DTYPES = (torch.uint8, torch.int8, torch.quint8, torch.qint8)
@@ -36,6 +36,9 @@ class QConfigMapping:
     module or of the nearest one around it), regular expression on the module name, object type
     (function of the operator, or type of the nearest module around it), global.
     """
+
+    of_torch = False
+    """Whether it was torch's, which may be a stock one with rules for what a model has not."""
 
     def __init__(self) -> None:
         self.global_qconfig: Any = None
@@ -76,6 +79,10 @@ class QConfigMapping:
         return f"QConfigMapping({rules})"
 
 
+class _OfTorch(QConfigMapping):
+    of_torch = True
+
+
 def as_mapping(configure: Any) -> QConfigMapping:
     """A QConfig or mapping, ours or torch's, as our mapping; checks every QConfig in it.
 
@@ -83,7 +90,8 @@ def as_mapping(configure: Any) -> QConfigMapping:
         TypeError: it is neither.
         ValueError: an observer asks for what the kernels cannot do.
     """
-    mapping = QConfigMapping()
+    own = getattr(configure, "of_torch", None) is False
+    mapping = QConfigMapping() if own else _OfTorch()
     if hasattr(configure, "global_qconfig"):
         mapping.global_qconfig = configure.global_qconfig
         for name in vars(mapping):
@@ -238,8 +246,8 @@ class SiteQuery(NamedTuple):
 def choose(mapping: QConfigMapping, site: SiteQuery) -> tuple[Any, str]:
     """The QConfig for a site, and the rule that chose it (for the reason when it is None)."""
     for (name, kind, index), qconfig in mapping.module_name_object_type_order_qconfigs.items():
-        if name == site.path and index == site.number and _names_op(kind, site, site.types[:1]):
-            return qconfig, f"set_module_name_object_type_order({name!r}, {_show(kind)}, {index})"
+        if name == site.path and index == site.number and names_op(kind, site, site.types[:1]):
+            return qconfig, f"set_module_name_object_type_order({name!r}, {show(kind)}, {index})"
     for name in _paths(site.path):
         if name in mapping.module_name_qconfigs:
             return mapping.module_name_qconfigs[name], f"set_module_name({name!r})"
@@ -247,12 +255,12 @@ def choose(mapping: QConfigMapping, site: SiteQuery) -> tuple[Any, str]:
         if re.match(pattern, site.path):
             return qconfig, f"set_module_name_regex({pattern!r})"
     for kind, qconfig in mapping.object_type_qconfigs.items():
-        if _names_op(kind, site, ()):
-            return qconfig, f"set_object_type({_show(kind)})"
+        if names_op(kind, site, ()):
+            return qconfig, f"set_object_type({show(kind)})"
     for module_type in site.types:
         for kind, qconfig in mapping.object_type_qconfigs.items():
             if _same_type(kind, module_type):
-                return qconfig, f"set_object_type({_show(kind)})"
+                return qconfig, f"set_object_type({show(kind)})"
     return mapping.global_qconfig, "set_global"
 
 
@@ -262,12 +270,13 @@ def _paths(path: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
 
 
-def _names_op(kind: Any, site: SiteQuery, types: tuple[Any, ...]) -> bool:
+def names_op(kind: Any, site: SiteQuery, types: tuple[Any, ...]) -> bool:
+    """Whether an object type is the operator of a site, or one of the module types."""
     if isinstance(kind, type):
         return any(_same_type(kind, t) for t in types)
     name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
     name = name.rsplit("::", 1)[-1].strip("_")
-    base = site.op.rsplit("::", 1)[-1].split(".")[0].strip("_")
+    base = ops.base_name(site.op).strip("_")
     # operator.iadd and Tensor.__iadd__ are the in-place forms of add.
     return bool(name) and (name in (base, site.family) or name == f"i{base}")
 
@@ -278,7 +287,8 @@ def _same_type(kind: Any, module_type: Any) -> bool:
     return kind is module_type
 
 
-def _show(kind: Any) -> str:
+def show(kind: Any) -> str:
+    """An object type for a message."""
     return kind if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
 
 

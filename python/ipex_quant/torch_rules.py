@@ -20,6 +20,13 @@ _WEIGHTLESS = frozenset(
 _WEIGHTED = ("addmm", "bilinear", "conv", "embedding", "gru", "linear", "lstm", "rnn")
 #: They tell of the output alone: that it has the scale of the input, or a certain one.
 _OF_OUTPUT = ("ReuseInputObserver", "FixedQParamsObserver")
+#: What the stock mappings have rules for.
+_STOCK = frozenset(
+    (
+        *("convtranspose1d", "convtranspose2d", "convtranspose3d", "layernorm", "prelu"),
+        *("hardsigmoid", "sigmoid", "softmax", "tanh", "reshape"),
+    )
+)
 
 
 class _Rule(NamedTuple):
@@ -64,3 +71,9 @@ def is_of_torch(observer: Any, names: tuple[str, ...]) -> bool:
     """Whether an observer is one of torch's by its name."""
     kind = type(observer)
     return kind.__module__.startswith("torch.ao.") and kind.__name__ in names
+
+
+def is_stock(kind: Any) -> bool:
+    """Whether torch's stock mappings have a rule for an object type, whatever the model."""
+    name: str = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return name.replace("_", "").lower() in _STOCK

@@ -118,7 +118,7 @@ def test_two_float_layers_have_no_float32_between_them() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.b(self.a(x))
 
-    nothing = QConfigMapping().set_object_type(nn.Conv2d, None)
+    nothing = QConfigMapping().set_object_type(nn.Linear, None)
     ready = ipex_quant.prepare(Two().eval(), nothing, torch.randn(4, 8))
     traced = torch.jit.trace(ready, torch.randn(4, 8))
     lowered = jit.quantize(traced, float_dtype=torch.bfloat16)
