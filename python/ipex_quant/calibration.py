@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import _backend, ops, qconfig
+from ipex_quant import _backend, observers, ops, qconfig
 from ipex_quant.errors import QuantizationError
 
 #: Calibration inputs kept for the recipe's measurements: the first ones and a sample of the rest.
@@ -208,6 +208,15 @@ class Calibrator:
     def queries(self) -> list[qconfig.SiteQuery]:
         """What the mapping was asked about."""
         return [self._query(site.key, site.family, site.op) for site in self.sites.values()]
+
+    def check_weights(self) -> None:
+        """Raise ValueError unless the observers of all weights give as many scales as needed."""
+        for site in self.sites.values():
+            for operand in site.operands.values():
+                if operand.kind == "weight" and site.qconfig is not None:
+                    where = f"weight observer of {split_key(site.key)[0]!r} ({site.rule})"
+                    rows = site.form.to_rows(operand.tensor)
+                    observers.check_weight_observer(operand.factory, rows, where)
 
     def _query(self, key: str, family: str, op: str) -> qconfig.SiteQuery:
         path, _, number = split_key(key)

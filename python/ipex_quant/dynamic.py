@@ -142,6 +142,16 @@ def queries(model: nn.Module) -> list[SiteQuery]:
     return [_query(types, path) for path, kind in types.items() if kind in ROWS]
 
 
+def check_weights(model: nn.Module, mapping: QConfigMapping) -> None:
+    """Raise ValueError unless the observers of all weights give as many scales as needed."""
+    for query in queries(model):
+        qconfig, rule = choose(mapping, query)
+        for weight in model.get_submodule(query.path).parameters(recurse=False):
+            if qconfig is not None and weight.dim() == 2:
+                where = f"weight observer of {query.path!r} ({rule})"
+                observers.check_weight_observer(qconfig.weight, weight.detach(), where)
+
+
 def exchange(
     model: nn.Module, mapping: QConfigMapping, floats: dict[str, str]
 ) -> tuple[nn.Module, Report]:

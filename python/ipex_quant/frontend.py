@@ -72,6 +72,9 @@ def prepare(
     if example is not None:
         _try_example(target, example, lambda: session.discover(target, target))
     unused_rules.check_operators(mapping, parts, _queries(session, target))
+    session.calibrator.check_weights()
+    if session.dynamic:
+        dynamic.check_weights(target, mapping)
     return _prepared.attach(target, session)
 
 

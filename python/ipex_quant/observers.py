@@ -288,3 +288,26 @@ def weight_scales(observer: Any, weight: torch.Tensor) -> torch.Tensor:
     scale = torch.as_tensor(observer.calculate_qparams()[0]).reshape(-1).float()
     # A channel of zeros has no scale of its own; any scale represents it exactly.
     return torch.where(torch.isfinite(scale) & (scale > 0), scale, torch.ones_like(scale))
+
+
+def check_weight_observer(factory: Callable[[], Any], rows: torch.Tensor, where: str) -> None:
+    """Raise unless an observer gives a scale for each of the rows of a weight, or one for all.
+
+    Raises:
+        ValueError: it observes another axis or gives other scales; the text begins with ``where``.
+    """
+    observer = factory()
+    axis = getattr(observer, "ch_axis", 0)
+    if axis not in (0, -rows.dim()):
+        raise ValueError(
+            f"{where}: {name(observer)} observes ch_axis {axis}; it is given output channels on "
+            "axis 0, whatever the layout of the operator's weight, so give ch_axis=0"
+        )
+    if isinstance(observer, Observer) or type(observer).__module__.startswith("torch.ao."):
+        return  # they give as many
+    count = weight_scales(observer, rows).numel()
+    if count not in (1, rows.shape[0]):
+        raise ValueError(
+            f"{where}: {name(observer)} gave {count} scales for {rows.shape[0]} output channels; "
+            "one for each, or one for all, is needed"
+        )
