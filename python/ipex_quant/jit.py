@@ -268,6 +268,8 @@ def _calibrate(
             ) from error
         finally:
             calibrator.end()
+        if number == 0:
+            calibrator.check_weights()
         calibrator.forwards += 1
     if calibrator.forwards == 0:
         raise QuantizationError("calibration_data is empty; give at least one batch of inputs")

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 from torch.ao.quantization import PerChannelMinMaxObserver
 
-from ipex_quant import QConfigMapping, default_dynamic_qconfig, default_static_qconfig, observers
+from ipex_quant import (
+    QConfigMapping,
+    default_dynamic_qconfig,
+    default_static_qconfig,
+    jit,
+    observers,
+)
 from ipex_quant.quantization import convert, get_smooth_quant_qconfig_mapping, prepare
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(3))
@@ -55,6 +61,13 @@ def test_wrong_scales(weight: Any, words: str, default: Any, example: Any) -> No
     mapping.set_module_name("0", default._replace(weight=weight))
     with pytest.raises(ValueError, match=words):
         prepare(nested(), mapping, example)
+
+
+def test_a_trace() -> None:
+    weight = PerChannelMinMaxObserver.with_args(ch_axis=1, **SYMMETRIC)
+    traced = torch.jit.trace(nested(), X)
+    with pytest.raises(ValueError, match=r"of '0.0' \(set_global\): PerChannelMinMaxObserver obs"):
+        jit.quantize(traced, default_static_qconfig._replace(weight=weight), calibration_data=[X])
 
 
 def test_the_observer_of_smooth_quant() -> None:
