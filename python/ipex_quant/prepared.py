@@ -342,6 +342,7 @@ def _method_signature(bound: Callable | None, method: Callable) -> inspect.Signa
 
 def save_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     """Write the qparams and decisions of every site to a JSON file, to be read and edited."""
+    _check_ran(session_of(self), "save_qconf_summary")
     state.save(session_of(self).finalise(self), qconf_summary)
 
 
@@ -354,6 +355,7 @@ def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     A ``configure.json`` of IPEX is read, too: see `ipex_quant.ipex_json`.
     """
     session = session_of(self)
+    _check_ran(session, "load_qconf_summary")
 
     def of_ipex(content: Any, source: str) -> dict[str, Any] | None:
         if not ipex_json.is_ipex(content):
@@ -368,3 +370,13 @@ def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     )
     session.take(summary, f"the file {str(qconf_summary)!r}")
     state.renew_buffer(self)
+
+
+def _check_ran(session: Session, what: str) -> None:
+    """Raise before a dynamically prepared model without example inputs made its first call."""
+    calibrator = session.calibrator
+    if session.example is None and calibrator.forwards == 0 and not calibrator.sites:
+        raise QuantizationError(
+            f"{what} needs to know the operators of the model, which did not run yet: give prepare "
+            "example_inputs, or call the prepared model on an input first"
+        )

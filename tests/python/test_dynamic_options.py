@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,28 @@ def test_summary_switches_a_layer_to_float(tmp_path: Any) -> None:
     ready.load_qconf_summary(qconf_summary=str(file))
     rows = {row.module: row.became for row in ipex_quant.report(convert(ready))}
     assert rows == {"0": "float", "1": "int8"}
+
+
+def test_a_summary_needs_a_run(tmp_path: Any) -> None:
+    file, x = str(tmp_path / "summary.json"), torch.randn(2, 8)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).eval()
+    prepare(model, default_dynamic_qconfig, x).save_qconf_summary(qconf_summary=file)
+    ready = prepare(model, default_dynamic_qconfig)
+    other = tmp_path / "other.json"
+    for use in (
+        lambda: ready.save_qconf_summary(qconf_summary=str(other)),
+        lambda: ready.load_qconf_summary(qconf_summary=file),
+    ):
+        with pytest.raises(QuantizationError, match="did not run yet: give prepare example_inputs"):
+            use()
+    assert not other.exists()
+    ready(x)
+    ready.load_qconf_summary(qconf_summary=file)
+    ready.save_qconf_summary(qconf_summary=str(other))
+    assert other.read_text() == Path(file).read_text()
+    empty = prepare(nn.Sequential(nn.ReLU()).eval(), default_dynamic_qconfig)
+    empty(x)
+    empty.save_qconf_summary(qconf_summary=str(other))  # a model without layers has no sites
 
 
 def test_float16_and_static_activations_are_no_dynamic_qconfig() -> None:
