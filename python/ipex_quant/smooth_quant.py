@@ -7,6 +7,7 @@ layers that read one value share F, so that it is divided once.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -62,8 +63,8 @@ def get_smooth_quant_qconfig(
         ValueError: alpha is neither in 0..1 nor "auto"; an observer of channels has no
             ``min_val`` and ``max_val``.
     """
-    number = not isinstance(alpha, str) and not isinstance(alpha, bool) and 0 <= alpha <= 1
-    if alpha != "auto" and not number:
+    number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool) and 0 <= alpha <= 1
+    if not number and not (isinstance(alpha, str) and alpha == "auto"):
         raise ValueError(f'alpha must be a number from 0 to 1 or "auto", got {alpha!r}')
     for name, factory in (
         ("act_ic_observer", act_ic_observer),

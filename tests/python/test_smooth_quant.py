@@ -170,7 +170,7 @@ def test_observers_of_channels() -> None:
     assert torch.equal(converted[0](x), converted[1](x))
 
 
-@pytest.mark.parametrize("alpha", [-0.1, 1.5, "best", True, float("nan")])
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, "best", True, float("nan"), [0.5], None])
 def test_a_wrong_alpha(alpha: Any) -> None:
     with pytest.raises(ValueError, match='alpha must be a number from 0 to 1 or "auto"'):
         get_smooth_quant_qconfig_mapping(alpha=alpha)
