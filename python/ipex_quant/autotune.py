@@ -55,7 +55,9 @@ def autotune(
         tuning_time: seconds after which no trial is begun; 0 for no limit.
         qconfig: static QConfig or QConfigMapping to start from.
         max_trials: after which the search ends.
-        resume: file that records the trials, and from which a later call goes on.
+        resume: file that records the trials, and from which a later call goes on, perhaps with
+            another criterion. It evaluates float and int8 everywhere once more, to know that
+            ``eval_func`` measures what it measured.
         progress: show a progress bar.
 
     Returns: the prepared model for `convert`, with its summary; ``.autotune_trials`` (`Trials`)
@@ -65,7 +67,7 @@ def autotune(
     Raises:
         TypeError: the inputs cannot be iterated, or eval_func gives no number.
         ValueError: a wrong criterion, budget or op_type_dict; no inputs.
-        QuantizationError: ``resume`` is of another model.
+        QuantizationError: ``resume`` is of another model, calibration or ``eval_func``.
     """
     begun = time.monotonic()
     tuning_inputs.check_budget(max_trials, tuning_time)
@@ -151,7 +153,8 @@ class Search:
             for entry in self._summary["sites"]
             if entry["decision"] == "int8" and entry["site"].rsplit("/", 2)[1] in ops.ANCHORS
         ]
-        baseline = self._journal.once("baseline", lambda: number_of(evaluate(model)))
+        baseline = number_of(evaluate(model))
+        self._journal.confirm("baseline", baseline, "the float model")
         self.trials = Trials(baseline, str(criterion))
         self._most, self._seconds = 0, 0.0
 
@@ -169,25 +172,29 @@ class Search:
         if known is not None:
             return known
         ordered = tuple(site for site in self._sites if site in floats)
-        fields = self._journal.once("float " + " ".join(ordered), lambda: self._run(ordered, step))
-        trial = Trial(**{**fields, "floats": tuple(fields["floats"])})
+        measured = self._measured(ordered)
+        loss = self._criterion.loss(self.trials.baseline, measured["accuracy"])
+        met = loss <= self._criterion.most
+        trial = Trial(floats=ordered, loss=loss, met=met, step=step, **measured)
         self.trials.trials.append(trial)
         return trial
 
-    def _run(self, floats: tuple[str, ...], step: str) -> dict[str, Any]:
+    def _measured(self, floats: tuple[str, ...]) -> dict[str, float]:
+        """What was measured with these float sites, now or before: whatever the criterion."""
+        if floats:
+            measured = self._journal.once("float " + " ".join(floats), lambda: self._run(floats))
+            return {name: measured[name] for name in ("accuracy", "milliseconds", "seconds")}
+        measured = self._run(floats)
+        self._journal.confirm("int8", measured["accuracy"], "int8 everywhere")
+        return measured
+
+    def _run(self, floats: tuple[str, ...]) -> dict[str, float]:
         start = time.monotonic()
         compiled = self._compile(set(floats))
         accuracy = number_of(self._evaluate(frontend.QuantizedModel(compiled)))
-        loss = self._criterion.loss(self.trials.baseline, accuracy)
-        return {
-            "floats": floats,
-            "accuracy": accuracy,
-            "loss": loss,
-            "met": loss <= self._criterion.most,
-            "milliseconds": 1e3 * self._time([compiled])[0],
-            "seconds": time.monotonic() - start,
-            "step": step,
-        }
+        milliseconds = 1e3 * self._time([compiled])[0]
+        seconds = time.monotonic() - start
+        return {"accuracy": accuracy, "milliseconds": milliseconds, "seconds": seconds}
 
     def _compile(self, floats: set[str]) -> Any:
         summary = state.read_buffer(self._traced) or self._summary  # with the sites of the trace

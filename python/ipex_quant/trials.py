@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ipex_quant import state
 from ipex_quant.errors import QuantizationError
 
 _SCHEMA = "ipex_quant.autotune"
+#: Relative difference of two accuracies that rounding in another order may make.
+_SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,27 @@ class Journal:
     def once(self, name: str, make: Any) -> Any:
         """What was recorded under a name, else what ``make()`` gives (JSON data), recorded."""
         if name not in self._known:
-            self._known[name] = make()
-            if self._path is not None:
-                content = {"schema": _SCHEMA, "key": self._key, "known": self._known}
-                state.write(json.dumps(content, indent=1).encode(), self._path)
+            self._record(name, make())
         return self._known[name]
+
+    def confirm(self, name: str, accuracy: float, of: str) -> None:
+        """Record an accuracy that was measured again in this call.
+
+        Raises:
+            QuantizationError: it is not the recorded one, so the others are not to be compared with
+                what is measured now.
+        """
+        known = self._known.setdefault(name, accuracy)
+        if not math.isclose(known, accuracy, rel_tol=_SAME):
+            raise QuantizationError(
+                f"the file {str(self._path)!r} has an accuracy of {known:.9g} for {of}, and "
+                f"eval_func gives {accuracy:.9g} now: it measures something else, or not the same "
+                "in each call; remove the file, or give another name for resume"
+            )
+        self._record(name, known)
+
+    def _record(self, name: str, value: Any) -> None:
+        self._known[name] = value
+        if self._path is not None:
+            content = {"schema": _SCHEMA, "key": self._key, "known": self._known}
+            state.write(json.dumps(content, indent=1).encode(), self._path)

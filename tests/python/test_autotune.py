@@ -145,10 +145,46 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     ready = tuned(again, resume=file)
     tuned(whole)
     assert floats_of(ready) == set(HARMFUL)
-    assert again.calls <= whole.calls - 3
+    assert again.calls <= whole.calls - 1  # float and int8 are always measured
     done = Accuracy()
     tuned(done, resume=file)
-    assert done.calls == 0
+    assert done.calls == 2
+
+
+def test_another_criterion_judges_the_recorded_accuracies(tmp_path: Path) -> None:
+    file = tmp_path / "trials.json"
+    first = tuned(Accuracy(), loss=0.95, resume=file).autotune_trials
+    assert first.met and first.chosen.floats == ()
+    with pytest.warns(UserWarning, match="relative loss of at most 0.001 in 2 trials"):
+        strict = tuned(Accuracy(), loss=0.001, resume=file, max_trials=2).autotune_trials
+    assert not strict.met and not strict.trials[0].met
+    accuracy = Accuracy()
+    absolute = autotune(
+        Net(),
+        data(),
+        eval_func=accuracy,
+        accuracy_criterion={"absolute": 2.0, "higher_is_better": False},
+        qconfig=MIN_MAX,
+        progress=False,
+        resume=file,
+    ).autotune_trials
+    assert absolute.met and absolute.chosen.loss == absolute.chosen.accuracy - 1 < 0
+
+
+@pytest.mark.parametrize("of", ["the float model", "int8 everywhere"])
+def test_a_resume_file_of_another_evaluation(tmp_path: Path, of: str) -> None:
+    """Agreement with float is 1 for the float model, whatever the data."""
+    file = tmp_path / "trials.json"
+    accuracy = Accuracy()
+    tuned(accuracy, loss=0.95, resume=file)
+
+    def other(model: nn.Module) -> float:
+        return accuracy(model) ** 2 * (0.5 if of == "the float model" else 1.0)
+
+    before = file.read_bytes()
+    with pytest.raises(QuantizationError, match=f"for {of}, and eval_func gives .* now"):
+        tuned(other, loss=0.95, resume=file)
+    assert file.read_bytes() == before
 
 
 def test_a_resume_file_of_something_else(tmp_path: Path) -> None:
