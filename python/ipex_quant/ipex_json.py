@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ipex_quant import ipex_sites, ops, state
+from ipex_quant import decisions, ipex_sites, ops, state
 from ipex_quant.calibration import Site, split_key
 from ipex_quant.errors import QuantizationError, listing
 
@@ -67,7 +67,8 @@ def summary(
             except ipex_sites.Unfit as error:
                 reason = f"IPEX's entry does not fit: {error}"
                 lost.append(f"{call.name} ({error})")
-        entries.append(own.get(site.key) or ipex_sites.float_entry(site, reason))
+        left = {**ipex_sites.float_entry(site, reason), decisions.OF_RECIPE: "float"}
+        entries.append(own.get(site.key) or left)
     if len(lost) == sum(len(layer["q_op_infos"]) for layer in content.values()):
         raise QuantizationError(
             f"{source} is IPEX's, but none of its operators is in the prepared model: "

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ipex_quant import _backend, observers, ops, qconfig, state
+from ipex_quant import _backend, decisions, observers, ops, qconfig, state
 from ipex_quant.calibration import Operand, Site
 from ipex_quant.errors import QuantizationError
 from ipex_quant.histogram import affine
@@ -152,6 +152,7 @@ class Plan:
             "site": self.site.key,
             "op": ops.base_name(self.site.op),
             "decision": "float" if self.reason else "int8",
+            decisions.OF_RECIPE: "float" if self.reason else "int8",
             "reason": self.reason,
             "operands": operands,
             "bias_correction": _floats(self.correction) if used else None,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ipex_quant import _backend, ipex_json, jit, ops, recipe, state
+from ipex_quant import _backend, decisions, ipex_json, jit, ops, recipe, state
 from ipex_quant.branches import as_traced
 from ipex_quant.calibration import Calibrator
 from ipex_quant.errors import QuantizationError
@@ -78,6 +78,8 @@ class Session:
         self.summary: dict[str, Any] | None = None
         self.edits: Edits | None = None
         """What a loaded summary changed and calibration has to complete."""
+        self.decisions: dict[str, dict[str, Any]] = {}
+        """Sites for which a loaded summary or autotune decided, whatever the recipe does."""
         self.dynamic = wants_dynamic(mapping)
         self.plain_forward: Callable | None = None
         """The forward that was set on the user's model itself, beside that of its class."""
@@ -125,7 +127,7 @@ class Session:
         A model that keeps what it computed, positions for a size as an example, does so from its
         second run on, and those are the runs to count the calls in.
         """
-        if self.example is None or self.edits is not None or self.dynamic:
+        if self.example is None or self.edits is not None or self.decisions or self.dynamic:
             return False
         if not self.calibrator.has_silent_sites():
             return False
@@ -198,20 +200,28 @@ class Session:
                     lambda event: self.measure(model, lambda *a, **k: run(model, *a, **k), event),
                     bias_correction=self.bias_correction,
                 )
-                self.summary = fresh if self.edits is None else self.edits.merged(fresh)
+                made = fresh if self.edits is None else self.edits.merged(fresh)
+                self.summary = decisions.put(made, self.decisions)
             return self.summary
 
     def take(self, summary: dict[str, Any], source: str) -> None:
         """Take a loaded summary; sites whose observers were edited in it wait for calibration."""
         with self.lock:
             edits = Edits(summary, self.calibrator.sites, self.mapping, source)
+            self.decisions = decisions.taken(summary)
             self.edits = edits if edits.changed else None
             self.summary = None if edits.changed else summary
 
     def known(self) -> dict[str, Any]:
         """The summary as far as it was loaded or made, without calibration."""
         loaded = None if self.edits is None else self.edits.summary
-        return self.summary or loaded or {"sites": []}
+        return self.summary or loaded or {"sites": list(self.decisions.values())}
+
+    def decide(self, model: nn.Module, taken: dict[str, dict[str, Any]]) -> None:
+        """Take decisions for some sites, which hold in later calibrations, too."""
+        with self.lock:
+            self.summary = decisions.put(self.finalise(model), taken)
+            self.decisions = {**self.decisions, **taken}
 
     def rules(self) -> QConfigMapping:
         """The mapping with what a loaded summary changed in it."""
@@ -348,6 +358,9 @@ def save_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
 
 def load_qconf_summary(self: nn.Module, qconf_summary: Any) -> None:
     """Take qparams and decisions from a JSON file; the next calibration call replaces them.
+
+    A ``decision`` that was edited holds from then on: calibration replaces the site's qparams. It
+    was edited where it is not ``recipe_decision``, or where there is no such field.
 
     Where an ``observer`` was edited, calibration calls are needed: they complete the file with the
     scales of the observers it asks for, and leave its other entries as they are.

@@ -128,6 +128,17 @@ def test_without_calibration_the_rest_stays_float(tmp_path: Path) -> None:
     assert 0 < (convert(model)(X) - Net.forward(model, X)).abs().max() < 1
 
 
+def test_its_decisions_hold_in_later_calibrations(tmp_path: Path) -> None:
+    model = ready(calibrate=False)
+    load(model, content(), tmp_path)
+    model(X)
+    model.save_qconf_summary(tmp_path / "ours.json")
+    sites = {s["site"]: s for s in json.loads((tmp_path / "ours.json").read_text())["sites"]}
+    assert sites["body.2/conv/0"]["reason"] == "it is float in IPEX's file"
+    assert sites["/matmul/0"]["decision"] == "int8"  # not in the file
+    assert sites["body.0/conv/0"]["operands"]["input"]["scale"] != 0.02
+
+
 def test_signed_activations(tmp_path: Path) -> None:
     data = content()
     data["body"]["q_op_infos"]["0"]["input_tensor_infos"] = [tensor(0.02, -5, "torch.qint8")]

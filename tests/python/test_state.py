@@ -86,14 +86,86 @@ def test_an_edited_scale_counts(file: Path) -> None:
     assert not torch.allclose(ipex_quant.convert(ready)(x), model()(x), atol=0.05)
 
 
-def test_calibrating_again_replaces_what_was_loaded(file: Path) -> None:
+def sites(ready: nn.Module, path: Path) -> list[dict]:
+    ready.save_qconf_summary(path)
+    return json.loads(path.read_text())["sites"]
+
+
+def test_calibrating_again_replaces_scales_and_keeps_decisions(file: Path) -> None:
+    def by_hand(summary: dict) -> None:
+        summary["sites"][0].update(decision="float", reason="edited")
+        for entry in (summary["sites"][0], summary["sites"][2]):
+            entry["operands"]["input"]["scale"] = 1.0
+
     ready = calibrated()
-    edit(file, lambda s: s["sites"][0].update(decision="float", reason="edited"))
+    edit(file, by_hand)
     ready.load_qconf_summary(file)
     ready(data()[0])
     again = file.with_name("again.json")
-    ready.save_qconf_summary(again)
-    assert json.loads(again.read_text())["sites"][0]["decision"] == "int8"
+    first, _, last = sites(ready, again)
+    assert (first["decision"], first["reason"]) == ("float", "edited")
+    assert (first["recipe_decision"], last["decision"]) == ("int8", "int8")
+    assert max(e["operands"]["input"]["scale"] for e in (first, last)) < 0.1
+    ready.load_qconf_summary(again)
+    ready(data()[1])
+    rows = {r.module: r for r in ipex_quant.report(ipex_quant.convert(ready))}
+    assert (rows["0"].became, rows["0"].reason, rows["2"].became) == ("float", "edited", "int8")
+    edit(file, lambda s: s["sites"][0].update(decision="int8", reason=""))
+    ready.load_qconf_summary(file)
+    ready(data()[2])
+    assert sites(ready, again)[0]["decision"] == "int8"
+
+
+def test_a_site_that_is_too_noisy_for_the_recipe_can_be_kept_int8(file: Path) -> None:
+    net = model()
+    with torch.no_grad():  # the last layer's output is the small difference of large values
+        net[0].bias.zero_(), net[2].bias.zero_()
+        net[0].weight[1::2] = net[0].weight[::2] * (1 + 1e-4)
+        net[2].weight[:, 1::2] = -net[2].weight[:, ::2]
+    ready = calibrated(net)
+    entry = sites(ready, file)[2]
+    assert entry["decision"] == "float" and "dB is the least" in entry["reason"]
+    edit(file, lambda s: s["sites"][2].update(decision="int8", reason=""))
+    ready.load_qconf_summary(file)
+    ready(data()[0])
+    entry = sites(ready, file)[2]
+    assert (entry["decision"], entry["recipe_decision"]) == ("int8", "float")
+
+
+def test_int8_without_a_range_gives_way(file: Path) -> None:
+    """A file says int8; the calibration that follows shows nothing but zeros."""
+    edit(file, lambda s: [entry.pop("recipe_decision") for entry in s["sites"]])
+    ready = ipex_quant.prepare(model(), default_static_qconfig, data()[0])
+    ready.load_qconf_summary(file)
+    ready(torch.zeros(4, 6))
+    entry = sites(ready, file)[0]
+    assert entry["decision"] == "float"
+    assert entry["reason"] == "operand 'input' was zero throughout calibration"
+
+
+def test_a_file_that_does_not_know_the_recipe_decides(file: Path) -> None:
+    """As those of 0.1.0 and of IPEX: all its decisions hold."""
+
+    def older(summary: dict) -> None:
+        for entry in summary["sites"]:
+            del entry["recipe_decision"]
+        summary["sites"][2].update(decision="float", reason="")
+
+    edit(file, older)
+    ready = ipex_quant.prepare(model(), default_static_qconfig, data()[0])
+    ready.load_qconf_summary(file)
+    ready(data()[0])
+    assert [e["decision"] for e in sites(ready, file)] == ["int8", "int8", "float"]
+
+
+def test_decisions_hold_in_a_dynamic_model(file: Path) -> None:
+    ready = ipex_quant.prepare(model(), ipex_quant.default_dynamic_qconfig, data()[0])
+    ready.save_qconf_summary(file)
+    edit(file, lambda s: s["sites"][0].update(decision="float", reason="edited"))
+    ready.load_qconf_summary(file)
+    ready(data()[0])
+    rows = {r.module: r for r in ipex_quant.report(ipex_quant.convert(ready))}
+    assert (rows["0"].became, rows["0"].reason, rows["2"].became) == ("float", "edited", "int8")
 
 
 def test_a_summary_of_another_model_names_the_sites(file: Path) -> None:
