@@ -12,7 +12,7 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from ipex_quant import frontend, jit, ops, prepared, state, tuning_inputs
+from ipex_quant import decisions, frontend, jit, ops, prepared, state, tuning_inputs
 from ipex_quant.qconfig import as_mapping, default_static_qconfig, wants_dynamic
 from ipex_quant.trials import Journal, Sensitivity, Trial, Trials
 
@@ -60,8 +60,9 @@ def autotune(
             ``eval_func`` measures what it measured.
         progress: show a progress bar.
 
-    Returns: the prepared model for `convert`, with its summary; ``.autotune_trials`` (`Trials`)
-        tells what each trial did, and prints as a table. When nothing within the budget meets the
+    Returns: the prepared model for `convert`, with its summary, whose float sites hold in later
+        calibrations, too; ``.autotune_trials`` (`Trials`) tells what each trial did, and prints as
+        a table. When nothing within the budget meets the
         criterion, the most accurate trial is taken, with a warning.
 
     Raises:
@@ -298,21 +299,16 @@ class Search:
                 "qconfig, or allow a larger loss or more trials",
                 stacklevel=3,
             )
-        floats = set(self.trials.chosen.floats)
-        self._session.summary = with_floats(self._summary, floats, "autotune: it costs accuracy")
+        chosen = decisions.floats(self.trials.chosen.floats, "autotune: it costs accuracy")
+        self._session.decide(self._ready, chosen)
         self._ready.autotune_trials = self.trials
         return self._ready
 
 
 def with_floats(summary: dict[str, Any], floats: set[str], reason: str) -> dict[str, Any]:
     """The summary with more float sites, which have the names of calibration."""
-    entries = [
-        {**entry, "decision": "float", "reason": reason}
-        if state.calibrated_site(entry) in floats
-        else entry
-        for entry in summary["sites"]
-    ]
-    return {**summary, "sites": entries}
+    sites = [e["site"] for e in summary["sites"] if state.calibrated_site(e) in floats]
+    return decisions.put(summary, decisions.floats(sites, reason))
 
 
 def number_of(value: Any) -> float:

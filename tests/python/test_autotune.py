@@ -124,6 +124,21 @@ def test_the_summary_can_be_saved_and_loaded(tmp_path: Path) -> None:
     assert floats_of(ready) == set(HARMFUL)
 
 
+def test_later_calibration_keeps_the_float_sites(tmp_path: Path) -> None:
+    ready = tuned(Accuracy())
+    for x in data():
+        ready(x)
+    assert floats_of(ready) == set(HARMFUL)
+    rows = {row.module: row for row in ipex_quant.report(convert(ready))}
+    assert rows[HARMFUL[0]].reason == "autotune: it costs accuracy"
+    ready.save_qconf_summary(tmp_path / "s.json")
+    other = ipex_quant.prepare(Net(), MIN_MAX, data(1)[0])
+    other.load_qconf_summary(tmp_path / "s.json")
+    for x in data():
+        other(x)
+    assert floats_of(other) == set(HARMFUL)
+
+
 @pytest.mark.parametrize("budget", [{"max_trials": 2}, {"tuning_time": 1e-9}])
 def test_a_budget_ends_the_search(budget: dict[str, Any]) -> None:
     with pytest.warns(UserWarning, match="autotune found nothing with a relative loss"):
