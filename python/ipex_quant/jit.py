@@ -92,7 +92,7 @@ def quantize(
                 calibrated = _keep_float(calibrated, mapping, _types_of(traced))
             return from_summary(traced, calibrated, fusions, preserved, target)
         normalized, sites, summary = _adopt(traced, mapping, preserved)
-    text, extra = state.dumps(summary), _as_cpp(fusions)
+    text, extra = state.compact(summary), _as_cpp(fusions)
     return wrap(_backend.compile_by_summary(normalized, sites, text, extra, preserved, target))
 
 
@@ -105,7 +105,7 @@ def from_summary(
     target: str = "INT8",
 ) -> Any:
     """Compile a traced module by a summary of its model, whatever it carries itself."""
-    text, extra = state.dumps(summary), _as_cpp(fusions)
+    text, extra = state.compact(summary), _as_cpp(fusions)
     return wrap(_backend.quantize(traced._c, text, extra, list(preserved), target))
 
 

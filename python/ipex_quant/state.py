@@ -54,6 +54,11 @@ def dumps(summary: dict[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
+def compact(summary: dict[str, Any]) -> bytes:
+    """The summary as JSON that no person reads, made in a third of the time."""
+    return json.dumps(summary, ensure_ascii=False, allow_nan=False).encode()
+
+
 def _one_line(match: re.Match[str]) -> str:
     return f"[{', '.join(part.strip() for part in match[1].split(','))}]"
 
