@@ -16,8 +16,12 @@ from ipex_quant import decisions, frontend, jit, ops, prepared, state, tuning_in
 from ipex_quant.qconfig import as_mapping, default_static_qconfig, wants_dynamic
 from ipex_quant.trials import Journal, Sensitivity, Trial, Trials
 
-#: Seconds in which one way of running is timed, at least three calls.
-_TIMING = 0.1
+#: Seconds in which one way of running is timed, at least three calls: of a trial and of a site.
+_TRIAL_TIMING, _SITE_TIMING = 0.1, 0.02
+#: Share of the time that is left which the sites alone may take.
+_SITES_SHARE = 0.5
+#: A site whose output has so many dB less noise than the noisiest one's is not tried alone.
+_NEGLIGIBLE = 30.0
 
 
 def autotune(
@@ -38,8 +42,10 @@ def autotune(
     """A calibrated prepared model with the fewest float operators that keep the accuracy.
 
     It tries int8 everywhere first. If that loses too much, each site is tried in int8 alone: what
-    it does to the model's output, and the time that it saves. Sites become float in the order of
-    error per time saved, as few as are needed, and are then tried in int8 once more one by one.
+    it does to the model's output on the first input, and the time that it saves. Calibration has
+    measured the noise in the output of each site itself: the noisiest come first, and those with
+    30 dB less noise than the noisiest are left out. Sites become float in the order of error per
+    time saved, as few as are needed, and are then tried in int8 once more one by one.
 
     Args:
         model: float model in eval mode; unchanged.
@@ -52,7 +58,9 @@ def autotune(
         sampling_sizes: numbers of inputs to calibrate with; each is tried, the best is kept.
         accuracy_criterion: ``{"relative": 0.01}`` or ``{"absolute": 0.01}``, the loss allowed, and
             ``"higher_is_better": False`` for an error.
-        tuning_time: seconds after which no trial is begun; 0 for no limit.
+        tuning_time: seconds after which nothing is begun but what is always done: one calibration
+            and the trial of int8 everywhere; 0 for no limit. At most half of what is left after
+            these goes to single sites; those that were not reached come last, noisiest first.
         qconfig: static QConfig or QConfigMapping to start from.
         max_trials: after which the search ends.
         resume: file that records the trials, and from which a later call goes on, perhaps with
@@ -70,8 +78,7 @@ def autotune(
         ValueError: a wrong criterion, budget or op_type_dict; no inputs.
         QuantizationError: ``resume`` is of another model, calibration or ``eval_func``.
     """
-    begun = time.monotonic()
-    tuning_inputs.check_budget(max_trials, tuning_time)
+    budget = tuning_inputs.Budget(max_trials, tuning_time)
     criterion = Criterion(accuracy_criterion)
     if eval_func is None:
         raise ValueError("autotune needs eval_func, a function that gives the accuracy of a model")
@@ -80,19 +87,17 @@ def autotune(
     if wants_dynamic(mapping):
         raise ValueError("autotune works on static quantization; give a static qconfig")
     batches = tuning_inputs.inputs(model, calib_dataloader, max(sizes))
-    candidates = []
-    for size in sizes:
-        ready = frontend.prepare(model, mapping, **_example(batches[0]))
-        _calibrate(ready, tuning_inputs.first(batches, size), calib_func)
-        candidates.append(ready)
+    searches: list[Search] = []
     with torch.no_grad(), Progress(disable=not progress, transient=True) as bar:
-        searches = [
-            Search(ready, batches[0], eval_func, criterion, model, journal, begun, bar)
-            for ready, journal in zip(candidates, _journals(resume, len(sizes)), strict=True)
-        ]
-        for search in searches:
-            search.limit(max_trials, tuning_time)
+        baseline = number_of(eval_func(model))
+        for size, journal in zip(sizes, _journals(resume, len(sizes)), strict=True):
+            if searches and budget.left() <= 0:
+                break
+            ready = frontend.prepare(model, mapping, **_example(batches[0]))
+            _calibrate(ready, tuning_inputs.first(batches, size), calib_func)
+            search = Search(ready, batches[0], eval_func, criterion, baseline, journal, budget, bar)
             search.try_floats(frozenset(), "int8 everywhere")
+            searches.append(search)
         best = min(searches, key=lambda search: search.trials.trials[0].loss)
         best.run()
     return best.result()
@@ -138,34 +143,39 @@ class Search:
         example: tuple[tuple, dict[str, Any]],
         evaluate: Callable[[nn.Module], Any],
         criterion: Criterion,
-        model: nn.Module,
+        baseline: float,
         resume: Any,
-        begun: float,
+        budget: tuning_inputs.Budget,
         bar: Progress,
     ) -> None:
         self._ready, self._example, self._evaluate = ready, example, evaluate
-        self._criterion, self._begun, self._bar = criterion, begun, bar
+        self._criterion, self._budget, self._bar = criterion, budget, bar
         self._session = prepared.session_of(ready)
         self._summary = self._session.finalise(ready)
         self._traced = jit.trace(ready, *self._session.example_copy())
+        #: With the sites of the trace.
+        self._fitted = state.read_buffer(self._traced) or self._summary
         self._journal = Journal(resume, self._summary)
         self._sites = [
             entry["site"]
             for entry in self._summary["sites"]
             if entry["decision"] == "int8" and entry["site"].rsplit("/", 2)[1] in ops.ANCHORS
         ]
-        baseline = number_of(evaluate(model))
+        known = self._session.calibrator.sites
+        #: Signal to noise of each site's own output; what was not measured may be the worst.
+        self._own = {key: known[key].sqnr or -math.inf for key in self._sites}
+        self._noisiest = sorted(self._sites, key=lambda site: self._own[site])
         self._journal.confirm("baseline", baseline, "the float model")
         self.trials = Trials(baseline, str(criterion))
-        self._most, self._seconds = 0, 0.0
-
-    def limit(self, trials: int, seconds: float) -> None:
-        """The budget: trials in all, and seconds since the beginning (0: no limit)."""
-        self._most, self._seconds = trials, seconds
 
     def _over(self) -> bool:
-        late = 0 < self._seconds <= time.monotonic() - self._begun
-        return late or len(self.trials.trials) >= self._most
+        """Whether the budget forbids the trial that would be next; then the table says so."""
+        if self._budget.left() <= 0:
+            done = f"{len(self.trials.sensitivities)} of {len(self._sites)} sites were tried alone"
+            self.trials.ended = f"tuning_time was over: {done}"
+        elif len(self.trials.trials) >= self._budget.trials:
+            self.trials.ended = "max_trials were done"
+        return bool(self.trials.ended)
 
     def try_floats(self, floats: frozenset[str], step: str) -> Trial:
         """The trial of these float sites, evaluated unless that was done before."""
@@ -193,13 +203,12 @@ class Search:
         start = time.monotonic()
         compiled = self._compile(set(floats))
         accuracy = number_of(self._evaluate(frontend.QuantizedModel(compiled)))
-        milliseconds = 1e3 * self._time([compiled])[0]
+        milliseconds = 1e3 * self._time([compiled], _TRIAL_TIMING)[0]
         seconds = time.monotonic() - start
         return {"accuracy": accuracy, "milliseconds": milliseconds, "seconds": seconds}
 
     def _compile(self, floats: set[str]) -> Any:
-        summary = state.read_buffer(self._traced) or self._summary  # with the sites of the trace
-        return jit.from_summary(self._traced, with_floats(summary, floats, "autotune"))
+        return jit.from_summary(self._traced, with_floats(self._fitted, floats, "autotune"))
 
     def _call(self, compiled: Any) -> list[torch.Tensor]:
         args, kwargs = ops.map_tensors(self._example, torch.clone)
@@ -207,11 +216,11 @@ class Search:
             t.float() for t in ops.tensors_in(compiled(*args, **kwargs)) if t.is_floating_point()
         ]
 
-    def _time(self, compiled: list[Any]) -> list[float]:
+    def _time(self, compiled: list[Any], seconds: float) -> list[float]:
         """Least seconds per call of each, taken in turn."""
         least = [math.inf] * len(compiled)
         start, rounds = time.monotonic(), 0
-        while rounds < 3 or time.monotonic() - start < _TIMING * len(compiled):
+        while rounds < 3 or time.monotonic() - start < seconds * len(compiled):
             for i, module in enumerate(compiled):
                 before = time.perf_counter()
                 self._call(module)
@@ -219,11 +228,14 @@ class Search:
             rounds += 1
         return least
 
-    def sensitivities(self) -> list[Sensitivity]:
-        """Each site in int8 alone, against none of them."""
+    def measure_sites(self) -> None:
+        """Each site that may matter in int8 alone, against none of them; while there is time."""
         plain = self._compile(set(self._sites))
         reference = self._call(plain)
-        task = self._bar.add_task("sensitivity", total=len(self._sites))
+        worst = min((own for own in self._own.values() if own > -math.inf), default=0.0)
+        chosen = [site for site in self._noisiest if self._own[site] < worst + _NEGLIGIBLE]
+        task = self._bar.add_task("sensitivity", total=len(chosen))
+        kept = (1 - _SITES_SHARE) * self._budget.left()
 
         def measure(site: str) -> list[float]:
             alone = self._compile(set(self._sites) - {site})
@@ -231,27 +243,28 @@ class Search:
             for got, expected in zip(self._call(alone), reference, strict=True):
                 noise += float((got - expected).square().sum(dtype=torch.float64))
                 signal += float(expected.square().sum(dtype=torch.float64))
-            float_time, int8_time = self._time([plain, alone])
+            float_time, int8_time = self._time([plain, alone], _SITE_TIMING)
             share = max(noise, signal * 1e-15, 1e-300) / max(signal, 1e-300)
             return [-10 * math.log10(share), 1e3 * (float_time - int8_time)]
 
-        found = []
-        for site in self._sites:
+        for site in chosen:
+            if self._budget.left() <= kept < math.inf:
+                break
             sqnr, gain = self._journal.once("site " + site, lambda site=site: measure(site))
-            found.append(Sensitivity(site, sqnr, gain))
+            self.trials.sensitivities.append(Sensitivity(site, sqnr, gain))
             self._bar.advance(task)
-        return found
 
     def run(self) -> None:
         """Search until the criterion is met with as little time lost as can be found."""
         if self.trials.trials[0].met or self._over():
             return
-        self.trials.sensitivities = found = self.sensitivities()
+        self.measure_sites()
+        found = self.trials.sensitivities
         # A site that saves no measurable time costs nothing as float: it goes early.
         floor = 0.01 * max(sum(max(s.gain, 0.0) for s in found) / max(len(found), 1), 1e-6)
         worth = {s.site: 10 ** (-s.sqnr / 10) / max(s.gain, floor) for s in found}
-        order = sorted(self._sites, key=lambda site: -worth[site])
-        task = self._bar.add_task("trials", total=self._most)
+        order = sorted(self._noisiest, key=lambda site: -worth.get(site, 0.0))
+        task = self._bar.add_task("trials", total=self._budget.trials)
         least = self._least_prefix(order, task)
         if least is not None:
             self._give_back(order[:least], {s.site: s.gain for s in found}, task)
@@ -259,7 +272,7 @@ class Search:
     def _least_prefix(self, order: list[str], task: Any) -> int | None:
         """Length of the shortest prefix found that meets the criterion as float sites."""
         failed, met, length = 0, None, 1
-        while not self._over() and (met is None or met - failed > 1):
+        while (met is None or met - failed > 1) and not self._over():
             trial = self.try_floats(frozenset(order[:length]), f"{length} most harmful float")
             self._bar.update(task, completed=len(self.trials.trials))
             if trial.met:
@@ -274,8 +287,8 @@ class Search:
     def _give_back(self, floats: list[str], gains: dict[str, float], task: Any) -> None:
         """Try each float site in int8 once more, the one that saves most first."""
         left = set(floats)
-        for site in sorted(floats, key=lambda site: -gains[site]):
-            if self._over() or len(left) == 1:
+        for site in sorted(floats, key=lambda site: -gains.get(site, 0.0)):
+            if len(left) == 1 or self._over():
                 return
             trial = self.try_floats(frozenset(left - {site}), f"{site} int8 again")
             self._bar.update(task, completed=len(self.trials.trials))

@@ -93,6 +93,8 @@ class Site:
     calls: int = 0
     signature: tuple[Any, ...] = ()
     """Of its first call, see `ops.signature`."""
+    sqnr: float | None = None
+    """Signal to noise in dB of its output in int8, where the recipe measured it."""
 
 
 def split_key(key: str) -> tuple[str, str, int]:

@@ -130,7 +130,7 @@ class Plan:
                 ) in self._split_weights():  # the second part takes up rounding, not clipping
                     self.scales[name] = _full_range(self.site.operands[name])
         self.correction = variant.bias_correction() if bias_correction else None
-        sqnr = probe.sqnr(variant.noise_after(self.correction))
+        self.site.sqnr = sqnr = probe.sqnr(variant.noise_after(self.correction))
         if sqnr < LEAST_SQNR:
             self.reason = (
                 f"int8 leaves {sqnr:.1f} dB signal to noise in the output, {LEAST_SQNR:.0f} dB is "

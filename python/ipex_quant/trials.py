@@ -58,6 +58,9 @@ class Trials:
         self.criterion = criterion
         self.trials: list[Trial] = []
         self.sensitivities: list[Sensitivity] = []
+        """Noisiest first by what calibration measured; without sites that were not tried alone."""
+        self.ended = ""
+        """What of the budget ended the search; empty when it came to its end."""
         self.chosen: Trial | None = None
 
     @property
@@ -75,6 +78,7 @@ class Trials:
             "baseline": self.baseline,
             "criterion": self.criterion,
             "met": self.met,
+            "ended": self.ended,
             "chosen": None if self.chosen is None else self.trials.index(self.chosen),
             "trials": [asdict(t) for t in self.trials],
             "sensitivities": [asdict(s) for s in self.sensitivities],
@@ -97,6 +101,8 @@ class Trials:
                 f"{t.seconds:.1f}",
                 "yes" if t.met else "no",
             )
+        if self.ended:
+            table.caption, table.caption_justify = f"{self.ended}; the best so far is taken", "left"
         yield table
 
     def __str__(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,12 +18,27 @@ from ipex_quant import ops
 Item = tuple[tuple, dict[str, Any]]
 
 
-def check_budget(max_trials: Any, tuning_time: Any) -> None:
-    """Raise ValueError for a budget that is no number or allows nothing."""
-    if not isinstance(max_trials, int) or max_trials < 1:
-        raise ValueError(f"max_trials must be a whole number of at least 1, got {max_trials!r}")
-    if not isinstance(tuning_time, (int, float)) or not 0 <= tuning_time < math.inf:
-        raise ValueError(f"tuning_time must be seconds, 0 for no limit, got {tuning_time!r}")
+@dataclass(frozen=True)
+class Budget:
+    """What a search may take; ValueError for a limit that is no number or allows nothing."""
+
+    trials: int
+    seconds: float
+    """From now; 0 for no limit."""
+    begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.trials, int) or self.trials < 1:
+            raise ValueError(
+                f"max_trials must be a whole number of at least 1, got {self.trials!r}"
+            )
+        if not isinstance(self.seconds, (int, float)) or not 0 <= self.seconds < math.inf:
+            raise ValueError(f"tuning_time must be seconds, 0 for no limit, got {self.seconds!r}")
+
+    def left(self) -> float:
+        """Seconds that are left; infinity without a limit."""
+        end = self.begun + self.seconds if self.seconds > 0 else math.inf
+        return end - time.monotonic()
 
 
 def check_sizes(sizes: Sequence[int] | None) -> list[int]:

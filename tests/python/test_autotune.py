@@ -12,7 +12,8 @@ from torch import nn
 from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver
 
 import ipex_quant
-from ipex_quant import QConfig, QuantizationError
+from ipex_quant import QConfig, QuantizationError, prepared, tuning_inputs
+from ipex_quant.autotune import Search
 from ipex_quant.quantization import autotune, convert
 
 #: No error-minimising recipe: the planted outliers do their harm.
@@ -80,8 +81,7 @@ def tuned(accuracy: Any, loss: float = 0.05, net: type = Net, **settings: Any) -
         eval_func=accuracy,
         accuracy_criterion={"relative": loss},
         qconfig=MIN_MAX,
-        progress=False,
-        **settings,
+        **{"progress": False, **settings},
     )
 
 
@@ -144,6 +144,61 @@ def test_a_budget_ends_the_search(budget: dict[str, Any]) -> None:
     with pytest.warns(UserWarning, match="autotune found nothing with a relative loss"):
         ready = tuned(Accuracy(), loss=0.001, **budget)
     assert len(ready.autotune_trials.trials) <= 2 and not ready.autotune_trials.met
+
+
+def test_no_calibration_is_begun_when_the_time_is_over() -> None:
+    accuracy = Accuracy()
+    tuned(accuracy, loss=0.95, tuning_time=1e-9, sampling_sizes=[32, 64, 96])
+    assert accuracy.calls == 2
+
+
+class Clock:
+    """A budget of which everything that is compiled takes a second, and nothing else does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compiled = 0
+        compile_floats = Search._compile
+
+        def counting(search: Search, floats: set[str]) -> Any:
+            self.compiled += 1
+            return compile_floats(search, floats)
+
+        def left(budget: tuning_inputs.Budget) -> float:
+            return (budget.seconds or float("inf")) - self.compiled
+
+        monkeypatch.setattr(Search, "_compile", counting)
+        monkeypatch.setattr(tuning_inputs.Budget, "left", left)
+
+
+def test_the_time_ends_the_trials_of_single_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what is left goes to the noisiest sites, the other half to trials."""
+    clock = Clock(monkeypatch)
+    with pytest.warns(UserWarning, match="autotune found nothing"):
+        trials = tuned(Accuracy(), loss=0, tuning_time=6).autotune_trials
+    assert clock.compiled == 6
+    # Int8 everywhere, float everywhere, two single sites.
+    assert [s.site for s in trials.sensitivities] == ["5/linear/0", "2/linear/0"]
+    assert [len(t.floats) for t in trials.trials] == [0, 1, 2]
+    told = "tuning_time was over: 2 of 8 sites were tried alone"
+    assert trials.ended == trials.to_dict()["ended"] == told
+    assert f"{told}; the best so far is taken" in str(trials)
+
+
+def test_a_site_with_no_noise_is_not_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    finalise = prepared.Session.finalise
+    noises = {"0": 45.0, "1": 14.9, "2": -15.0, "3": 15.1, "4": 60.0, "5": -10.0}
+
+    def faked(session: prepared.Session, model: nn.Module) -> dict[str, Any]:
+        summary = finalise(session, model)
+        for key, site in session.calibrator.sites.items():
+            site.sqnr = noises.get(key.split("/")[0])
+        return summary
+
+    monkeypatch.setattr(prepared.Session, "finalise", faked)
+    trials = tuned(Accuracy()).autotune_trials
+    alone = [s.site.split("/")[0] for s in trials.sensitivities]
+    assert alone == ["6", "7", "2", "5", "1"]  # the noise of the first two is not known
+    assert trials.met and trials.ended == ""
 
 
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -219,7 +274,7 @@ def test_labels_calibration_functions_and_sizes() -> None:
     settings = {"eval_func": accuracy, "qconfig": MIN_MAX, "progress": False}
     loose = {"absolute": 0.99, "higher_is_better": True}
     ready = autotune(Net(), pairs, accuracy_criterion=loose, sampling_sizes=[32, 192], **settings)
-    assert accuracy.calls == 4  # float and int8 for each calibration
+    assert accuracy.calls == 3  # float, and int8 for each calibration
     calls: list[int] = []
 
     def calibrate(model: nn.Module) -> None:
