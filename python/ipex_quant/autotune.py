@@ -74,10 +74,13 @@ def autotune(
         criterion, the most accurate trial is taken, with a warning.
 
     Raises:
-        TypeError: the inputs cannot be iterated, or eval_func gives no number.
-        ValueError: a wrong criterion, budget or op_type_dict; no inputs.
+        TypeError: the model is a ScriptModule; the inputs cannot be iterated; eval_func gives no
+            number.
+        ValueError: a model in training mode or prepared already; a wrong criterion, budget or
+            op_type_dict; no inputs.
         QuantizationError: ``resume`` is of another model, calibration or ``eval_func``.
     """
+    frontend.check_model(model, "autotune")
     budget = tuning_inputs.Budget(max_trials, tuning_time)
     criterion = Criterion(accuracy_criterion)
     if eval_func is None:

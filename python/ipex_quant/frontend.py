@@ -52,7 +52,7 @@ def prepare(
             an operator that the model does not have; no or wrong example inputs.
         QuantizationError: the model cannot be copied.
     """
-    _check_model(model)
+    check_model(model, "prepare")
     mapping = as_mapping(_given(configure, qconfig))
     parts = unused_rules.parts_of(model)
     unused_rules.check_modules(mapping, parts)
@@ -92,16 +92,19 @@ def _queries(session: _prepared.Session, model: nn.Module) -> list[SiteQuery]:
     return found + dynamic.queries(model) if session.dynamic else found
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any, caller: str) -> None:
+    """Raise unless a function of ours may take the model: eager, float and in eval mode."""
     if jit.is_script_module(model):
         raise TypeError(
-            "prepare expects an eager nn.Module, got a ScriptModule; quantize a traced module with "
-            "ipex_quant.jit.quantize(traced, qconfig, calibration_data=...)"
+            f"{caller} expects an eager nn.Module, got a ScriptModule; quantize a traced module "
+            "with ipex_quant.jit.quantize(traced, qconfig, calibration_data=...)"
         )
     if not isinstance(model, nn.Module):
-        raise TypeError(f"prepare expects an nn.Module, got {type(model).__name__}")
+        raise TypeError(f"{caller} expects an nn.Module, got {type(model).__name__}")
     if _prepared.is_prepared(model):
-        raise ValueError("the model is prepared already; call it on inputs to calibrate it")
+        calibrate = "call it on inputs to calibrate it"
+        instead = calibrate if caller == "prepare" else f"give {caller} the float model"
+        raise ValueError(f"the model is prepared already; {instead}")
     training = [name or "the model itself" for name, m in model.named_modules() if m.training]
     if training:
         raise ValueError(

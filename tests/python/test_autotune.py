@@ -351,6 +351,31 @@ def test_wrong_settings(settings: dict[str, Any], words: str) -> None:
         autotune(Net(), **given)
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (
+            lambda: torch.jit.trace(Net(), data(1)[0]),
+            TypeError,
+            "autotune expects an eager nn.Module, got a ScriptModule; .*jit.quantize",
+        ),
+        (lambda: torch.jit.script(Net()), TypeError, "got a ScriptModule"),
+        (lambda: Net().forward, TypeError, "autotune expects an nn.Module, got method"),
+        (lambda: Net().train(), ValueError, "the model is in training mode"),
+        (
+            lambda: ipex_quant.prepare(Net(), MIN_MAX, data(1)[0]),
+            ValueError,
+            "prepared already; give autotune the float model",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_tuned(make: Any, error: type, words: str) -> None:
+    accuracy = Accuracy()
+    with pytest.raises(error, match=words):
+        autotune(make(), data(1), eval_func=accuracy, progress=False)
+    assert accuracy.calls == 0
+
+
 def test_a_batch_that_is_no_input() -> None:
     with pytest.raises(TypeError, match="a batch of calib_dataloader must be a tensor"):
         autotune(Net(), [object()], eval_func=Accuracy(), progress=False)
