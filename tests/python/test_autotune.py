@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress
 from torch import nn
 from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver
 
@@ -199,6 +204,18 @@ def test_a_site_with_no_noise_is_not_tried_alone(monkeypatch: pytest.MonkeyPatch
     alone = [s.site.split("/")[0] for s in trials.sensitivities]
     assert alone == ["6", "7", "2", "5", "1"]  # the noise of the first two is not known
     assert trials.met and trials.ended == ""
+
+
+def test_the_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100)
+    bar = functools.partial(Progress, console=console)
+    monkeypatch.setattr(sys.modules[Search.__module__], "Progress", bar)
+    tuned(Accuracy(), progress=True)
+    assert "sensitivity" in written.getvalue() and "trials" in written.getvalue()
+    length = written.tell()
+    tuned(Accuracy())
+    assert written.tell() == length
 
 
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
