@@ -70,8 +70,8 @@ def autotune(
 
     Returns: the prepared model for `convert`, with its summary, whose float sites hold in later
         calibrations, too; ``.autotune_trials`` (`Trials`) tells what each trial did, and prints as
-        a table. When nothing within the budget meets the
-        criterion, the most accurate trial is taken, with a warning.
+        a table. When nothing within the budget meets the criterion, the most accurate trial is
+        taken, with a warning.
 
     Raises:
         TypeError: the model is a ScriptModule; the inputs cannot be iterated; eval_func gives no
@@ -309,10 +309,11 @@ class Search:
             self.trials.chosen = min(near, key=lambda t: len(t.floats))
         else:
             self.trials.chosen = min(trials, key=lambda trial: trial.loss)
+            ended = f" ({self.trials.ended})" if self.trials.ended else ""
             warnings.warn(
-                f"autotune found nothing with a {self.trials.criterion} in {len(trials)} trials; "
-                f"the most accurate has {self.trials.chosen.loss:.3g}. Keep more float with the "
-                "qconfig, or allow a larger loss or more trials",
+                f"autotune found nothing with a {self.trials.criterion} in {len(trials)} trials"
+                f"{ended}; the most accurate has {self.trials.chosen.loss:.3g}. Keep more float "
+                "with the qconfig, or allow a larger loss, more trials or more time",
                 stacklevel=3,
             )
         chosen = decisions.floats(self.trials.chosen.floats, "autotune: it costs accuracy")
