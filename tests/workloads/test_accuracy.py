@@ -10,10 +10,11 @@ import workloads
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-#: Largest loss of the primary metric (absolute), beside the loss that was measured.
+#: Largest loss of the primary metric (absolute), beside the loss that was measured on one thread.
+#: 0.5 % of float is 0.0045 of effnet_lite0 and 0.0033 of minilm: both lose a little more.
 #: One of the 200 views of effnet_lite0 is 0.005, one digit of the others 0.001 to 0.002.
 LARGEST_LOSS = {
-    "effnet_lite0": 0.010,  # 0.010
+    "effnet_lite0": 0.010,  # 0.005; 0.010 after calibration on two threads
     "mnist_resnet": 0.005,  # 0.000
     "minilm": 0.008,  # 0.004; 0.001 to 0.013 after calibration on four random subsets
     "vit_digits": 0.005,  # 0.000

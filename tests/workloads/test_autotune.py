@@ -9,7 +9,8 @@ import workloads
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-#: Without the two whose single trial takes a quarter of a minute.
+#: Without the two that take minutes; their rows in docs/autotune.md are from
+#: ``python examples/autotune_workloads.py --only effnet_lite0 --only minilm``.
 NAMES = [name for name in workloads.NAMES if name not in ("effnet_lite0", "minilm")]
 
 
