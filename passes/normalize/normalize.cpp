@@ -50,7 +50,9 @@ void check_module(const torch::jit::Module& module) {
 Normalized normalize(const torch::jit::Module& module, const std::vector<std::string>& opaque,
                      const std::vector<std::string>& preserved_attrs) {
   check_module(module);
-  torch::jit::Module copy = module.clone();
+  // Shares the tensors: freezing makes constants of most, which live as long as the compilation
+  // unit does.
+  torch::jit::Module copy = module.clone(/*inplace=*/true);
   PassContext context;
   context.module = &copy;
   context.opaque = opaque;
@@ -69,6 +71,7 @@ Normalized normalize(const torch::jit::Module& module, const std::vector<std::st
   const Properties have = run_pipeline(until_sites, graph, context);
   Normalized result{copy, list_sites(graph)};
   run_pipeline(rest, graph, context, have);
+  result.module = copy.clone();  // attributes that are left are changed by forward: not the user's
   return result;
 }
 

@@ -16,7 +16,8 @@ struct Normalized {
       sites;  ///< all sites of the traced graph in order, also those normalised away
 };
 
-/// Runs the normalize rows of the pipeline on a deep copy. The input module is not changed.
+/// Runs the normalize rows of the pipeline on a copy. The input module is not changed: constants of
+/// the copy share its tensors, attributes do not.
 /// Errors: a module in training mode, without forward, or scripted instead of traced.
 Normalized normalize(const torch::jit::Module& module, const std::vector<std::string>& opaque,
                      const std::vector<std::string>& preserved_attrs);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,24 @@ def test_the_input_module_is_unchanged(model: nn.Module) -> None:
     ipex_quant.jit.quantize(traced)
     assert text(traced) == before
     assert torch.equal(traced(x), expected)
+
+
+def resident() -> int:
+    """Bytes of memory of this process, without what malloc keeps for later."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def test_quantizing_again_and_again_keeps_no_weights() -> None:
+    traced = torch.jit.trace(
+        nn.Sequential(*[nn.Linear(1024, 1024) for _ in range(4)]).eval(), torch.randn(2, 1024)
+    )
+    held = []
+    for _ in range(5):
+        ipex_quant.jit.quantize(traced, ipex_quant.default_dynamic_qconfig)
+        held.append(resident())
+    assert held[-1] - held[0] < 16 << 20  # one copy of the float weights is as much
 
 
 def test_the_saved_file_gives_identical_bits(model: nn.Module, tmp_path: Path) -> None:
