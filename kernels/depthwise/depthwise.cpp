@@ -68,17 +68,6 @@ DepthwiseBlock make_block(const DepthwiseCall& call) {
 
 }  // namespace
 
-const DepthwiseEntry& select_depthwise(Features features) {
-#define IQ_DEPTHWISE(name, needs) {#name, name, needs},
-  static constexpr DepthwiseEntry kTable[] = {
-#include "kernels/depthwise/table.inc"
-  };
-#undef IQ_DEPTHWISE
-  const DepthwiseEntry* entry = kTable;
-  while (!covers(features, entry->needs)) ++entry;  // the last one needs nothing
-  return *entry;
-}
-
 DepthwiseWeight pack_depthwise_weight(const int8_t* weight, int64_t channels, int64_t rows,
                                       int64_t columns, int64_t row_stride) {
   DepthwiseWeight packed;
