@@ -4,6 +4,7 @@
 // process, oneDNN among them, configure them for themselves.
 #include "kernels/gemm/panel.h"
 #include "kernels/gemm/store_tile.h"
+#include "kernels/gemm/tile_registers.h"
 
 namespace ipex_quant::kernels {
 namespace {
@@ -12,38 +13,7 @@ constexpr int kSide = kPanelRows;    // rows, and columns, of a tile of sums
 constexpr int kChunk = kPanelChunk;  // bytes of a row in a tile
 constexpr int kPairs = 2;  // tiles of rows, and of columns, that are multiplied with each other
 constexpr int kStoreRows = 8;
-
-// Registers: sums 0..3, rows 4..5, weights 6..7. GCC's intrinsics do not tell the compiler that
-// memory is read, so these do.
-template <int T>
-inline IQ_INLINE void zero_tile() {
-  __asm__ volatile("tilezero %%tmm%c0" ::"i"(T));
-}
-template <int T>
-inline IQ_INLINE void load_tile(const void* p, int64_t stride) {
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
-}
-template <int T>
-inline IQ_INLINE void store_sums(int32_t* p, int64_t stride) {
-  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
-}
-/// Sums += u8 rows * s8 weights.
-template <int Sums, int Rows, int Weights>
-inline IQ_INLINE void multiply_tiles() {
-  __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Rows), "i"(Weights));
-}
-
-/// All tiles have 16 rows of 64 bytes.
-struct TileConfig {
-  alignas(64) uint8_t bytes[64] = {};
-  TileConfig() {
-    bytes[0] = 1;  // palette
-    for (int t = 0; t < 8; ++t) {
-      bytes[16 + 2 * t] = kChunk;
-      bytes[48 + t] = kSide;
-    }
-  }
-};
+static_assert(kSide == kTileRows && kChunk == kTileBytes);
 
 /// Weights of the next block, brought into L2 while this one is multiplied: the reads of tiles are
 /// too scattered for the hardware to see what comes next.
@@ -57,6 +27,7 @@ struct Ahead {
 };
 
 /// R tiles of rows from group `group` on, times C tiles of columns from column `first` on.
+/// Registers: sums 0..3, rows 4..5, weights 6..7.
 template <int R, int C>
 void amx_block(const GemmTile& tile, int64_t group, int64_t chunks, int first, ByteCase known,
                Ahead& ahead) {
@@ -125,7 +96,7 @@ inline void amx_columns(const GemmTile& tile, int64_t chunks, int first, Ahead& 
 
 void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
   static const TileConfig config;
-  __asm__ volatile("ldtilecfg %0" ::"m"(config));
+  configure_tiles(config);
   const int64_t chunks = (tile.taps * tile.steps * 4 + kChunk - 1) / kChunk;
   const int64_t steps = (tile.count + 2 * kSide - 1) / (2 * kSide) * ((tile.width + 31) / 32);
   Ahead ahead{tile.weight + chunks * kSide * tile.width * 4,
@@ -134,7 +105,7 @@ void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
   for (; first + 2 * kSide <= tile.width; first += 2 * kSide)
     amx_columns<2>(tile, chunks, first, ahead);
   if (first < tile.width) amx_columns<1>(tile, chunks, first, ahead);
-  __asm__ volatile("tilerelease");
+  release_tiles();
 }
 
 void pack_rows_avx512amx(const PanelRows& rows, uint8_t* out, int64_t out_stride) {
