@@ -13,6 +13,8 @@
 #endif
 #endif
 
+#include "kernels/emulate.h"
+
 namespace ipex_quant::kernels {
 namespace {
 
@@ -103,6 +105,12 @@ Features detect() {
 Features detect() { return kNoFeature; }
 #endif
 
+/// What an emulating build can run: it encodes no instruction of these two.
+Features emulated(Features found) {
+  constexpr Features kEmulated = kAvxVnni | kAmxInt8;
+  return covers(found, kAvx512 | kAvx512Vnni) ? found | kEmulated : found & ~kEmulated;
+}
+
 constexpr Features kUnset = ~Features{0};
 std::atomic<Features> g_allowed{kUnset};
 
@@ -115,7 +123,7 @@ Features allowed_by_environment() {
 }  // namespace
 
 Features cpu_features() {
-  static const Features features = detect();
+  static const Features features = kEmulate ? emulated(detect()) : detect();
   return features;
 }
 

@@ -6,6 +6,7 @@
 /// array would be kept in memory, too, and stored by every instruction.
 #pragma once
 
+#include "kernels/emulate.h"
 #include "kernels/simd.h"
 
 namespace ipex_quant::kernels {
@@ -33,7 +34,7 @@ struct DotVnni {
   }
   static void dot(I32& acc, A a, B b) {
     __m256i sum = acc.v;
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(a.v), "x"(b.v));
+    __asm__(IQ_VPDPBUSD_256 " %2, %1, %0" : "+x"(sum) : "x"(a.v), "x"(b.v));
     acc.v = sum;
   }
 #endif

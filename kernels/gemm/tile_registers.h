@@ -27,6 +27,16 @@ struct TileConfig {
   }
 };
 
+}  // namespace
+}  // namespace ipex_quant::kernels
+
+#ifdef IPEX_QUANT_EMULATE
+#include "kernels/gemm/emulated_tiles.h"
+#else
+
+namespace ipex_quant::kernels {
+namespace {
+
 inline void configure_tiles(const TileConfig& config) {
   __asm__ volatile("ldtilecfg %0" ::"m"(config));
 }
@@ -52,3 +62,4 @@ inline IQ_INLINE void multiply_tiles() {
 
 }  // namespace
 }  // namespace ipex_quant::kernels
+#endif

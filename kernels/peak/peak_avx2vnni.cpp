@@ -1,6 +1,7 @@
 // Nothing but vpdpbusd on 256-bit registers.
 #include <immintrin.h>
 
+#include "kernels/emulate.h"
 #include "kernels/peak/peak.h"
 
 namespace ipex_quant::kernels {
@@ -14,7 +15,7 @@ int64_t peak_avx2vnni(int64_t rounds) {
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) {
-      __asm__ volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(acc[i]) : "x"(a));
+      __asm__ volatile(IQ_VPDPBUSD_256 " %1, %1, %0" : "+x"(acc[i]) : "x"(a));
     }
   }
   return rounds * kChains * 32;
