@@ -38,5 +38,7 @@ std::vector<KernelCase> product_cases();
 std::vector<KernelCase> recurrent_cases();
 /// Norms, pools, embeddings and elementwise kernels.
 std::vector<KernelCase> row_cases();
+/// Of all files.
+std::vector<KernelCase> all_cases();
 
 }  // namespace ipex_quant::tests
