@@ -30,7 +30,9 @@ def fixed_addresses() -> list[str]:
 
 def main() -> None:
     """Build and run; exits with an error at the first race or wrong result."""
-    configure = configured(BUILD, "thread", "-DIPEX_QUANT_NATIVE_TESTS=ON")
+    configure = configured(
+        BUILD, "thread", "-DIPEX_QUANT_NATIVE_TESTS=ON", "-DIPEX_QUANT_EMULATE=ON"
+    )
     subprocess.run(configure, check=True)
     subprocess.run([tool("cmake"), "--build", str(BUILD), "--target", *PROGRAMS], check=True)
     environment = dict(os.environ, TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1")

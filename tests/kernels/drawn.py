@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,19 @@ from guarded import guarded
 from ipex_quant import _C
 from kernel_reference import available_isas, dequantize_reference, quantize_reference, random_u8
 
+#: Of so many cases one is drawn: under a sanitizer there is no time for all.
+DRAW_ONE_OF = int(os.environ.get("IPEX_QUANT_TESTS_DRAW_ONE_OF", "1"))
+
 
 def cases(count: int) -> Callable:
     """So many examples for a test; without a deadline, because the machine may be busy."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=count, deadline=None, suppress_health_check=checks, database=None)
+    return settings(
+        max_examples=max(1, count // DRAW_ONE_OF),
+        deadline=None,
+        suppress_health_check=checks,
+        database=None,
+    )
 
 
 @dataclass

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from drawn import trapped
+from drawn import cases, trapped
 from ipex_quant import _C
 from kernel_reference import available_isas
 from kernel_reference import random_u8 as u8
@@ -236,7 +236,7 @@ def test_threads(isa: str, same_for_all_threads: Callable) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@cases(400)
 @given(data=st.data())
 def test_any_case(data: st.DataObject) -> None:
     """Drawn shapes, qparams, masks and layouts on every ISA of this machine."""
