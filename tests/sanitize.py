@@ -44,10 +44,10 @@ def configured(folder: Path, sanitizers: str, *options: str) -> list[str]:
 
 
 def build() -> Path:
-    """Build the sanitized runtime, and a program on its kernels; returns the folder of both."""
+    """Build the sanitized runtime, and programs on its kernels; returns the folder of all."""
     options = ("-DIPEX_QUANT_EMULATE=ON", "-DIPEX_QUANT_NATIVE_TESTS=ON")
     subprocess.run(configured(BUILD, "address,undefined", *options), check=True)
-    targets = ("ipex_quant_runtime", "kernel_features")
+    targets = ("ipex_quant_runtime", "guard_words", "kernel_features")
     subprocess.run([tool("cmake"), "--build", str(BUILD), "--target", *targets], check=True)
     return BUILD
 
@@ -59,8 +59,18 @@ def library(name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def check_guard_words(program: Path) -> None:
+    """A write beside a block ends the program, one inside does not."""
+    for byte, found in {0: "", 99: "", 100: "behind", 163: "behind", -1: "in front of"}.items():
+        done = subprocess.run([program, str(byte)], capture_output=True, text=True, check=False)
+        if (done.returncode != 0) != bool(found) or found not in done.stderr:
+            raise SystemExit(
+                f"byte {byte} of a block of 100 was written: {done.stderr or 'unseen'}"
+            )
+
+
 def main() -> None:
-    """Build, then run program and tests; exits with pytest's code."""
+    """Build, then run programs and tests; exits with pytest's code."""
     folder = build()
     checked = dict(
         os.environ,
@@ -68,8 +78,9 @@ def main() -> None:
         ASAN_OPTIONS="detect_leaks=0",
         UBSAN_OPTIONS="print_stacktrace=1",
     )
-    program = folder / "tests" / "native" / "kernel_features"
-    subprocess.run([str(program)], env=checked, check=True)
+    programs = folder / "tests" / "native"
+    check_guard_words(programs / "guard_words")
+    subprocess.run([programs / "kernel_features"], env=checked, check=True)
     environment = dict(
         checked,
         # The Python program is not sanitized, so the checkers must be there before it starts.
