@@ -5,12 +5,8 @@
 namespace ipex_quant::kernels {
 namespace {
 
-struct WordTable {
-  __m512i part[4];
-
-  explicit WordTable(const uint8_t* table) {
-    for (int i = 0; i < 4; ++i) part[i] = _mm512_loadu_si512(table + 64 * i);
-  }
+struct WordTable : WholeTable {
+  using WholeTable::WholeTable;
   /// Entries at indices of 0..255 in words; the high byte is another entry or 0.
   __m512i entries(__m512i index) const {
     const __m512i pair = _mm512_srli_epi16(index, 1);

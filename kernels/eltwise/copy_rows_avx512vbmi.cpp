@@ -5,12 +5,8 @@
 namespace ipex_quant::kernels {
 namespace {
 
-struct ByteTable {
-  __m512i part[4];
-
-  explicit ByteTable(const uint8_t* table) {
-    for (int i = 0; i < 4; ++i) part[i] = _mm512_loadu_si512(table + 64 * i);
-  }
+struct ByteTable : WholeTable {
+  using WholeTable::WholeTable;
   __m512i operator()(__m512i index) const {
     const __m512i low = _mm512_permutex2var_epi8(part[0], index, part[1]);
     const __m512i high = _mm512_permutex2var_epi8(part[2], index, part[3]);

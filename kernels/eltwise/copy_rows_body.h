@@ -18,6 +18,15 @@ namespace {
 using Bytes = __m512i;
 inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
+
+/// A table of 256 bytes in four registers.
+struct WholeTable {
+  Bytes part[4];
+
+  explicit WholeTable(const uint8_t* table) {
+    for (int i = 0; i < 4; ++i) part[i] = load_bytes(table + 64 * i);
+  }
+};
 #else
 using Bytes = __m256i;
 inline Bytes load_bytes(const uint8_t* p) {
