@@ -1,18 +1,22 @@
 """Finds rules of a QConfigMapping that fit nothing in a model: what is written there has no effect.
 
-A rule that is less special than another one that fits the same is no such rule.
+A rule for a kind of operator that only other models have is a warning: one mapping may serve them
+all. Anything else is an error. A rule that is less special than another one that fits the same is
+no such rule.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
-from ipex_quant import ops, qconfig, torch_rules
+from ipex_quant import _backend, ops, qconfig, torch_rules
 from ipex_quant.qconfig import QConfigMapping, SiteQuery
 
 
@@ -30,7 +34,7 @@ def parts_of(model: nn.Module) -> Parts:
 
 
 def check_modules(mapping: QConfigMapping, parts: Parts) -> None:
-    """Raise unless the model has every module that a rule is for.
+    """Raise unless the model has every module that a rule is for; for a class, warn.
 
     Raises:
         ValueError: a rule would never fit; the text names the nearest paths or types.
@@ -45,14 +49,15 @@ def check_modules(mapping: QConfigMapping, parts: Parts) -> None:
     for kind in _object_types(mapping):
         if isinstance(kind, type) and kind not in parts.types:
             names = {t.__name__ for t in parts.types}
-            raise ValueError(
+            _unused(
+                kind,
                 f"qconfig: set_object_type({kind.__name__}) fits no module of the model, which has "
-                f"{_near(kind.__name__, names)}"
+                f"{_near(kind.__name__, names)}",
             )
 
 
 def check_operators(mapping: QConfigMapping, parts: Parts, sites: Iterable[SiteQuery]) -> None:
-    """Raise unless the model has a site for every rule for an operator.
+    """Raise unless the model has a site for every rule for an operator; for one of torch, warn.
 
     Raises:
         ValueError: a rule would never fit; the text names what there is.
@@ -65,9 +70,10 @@ def check_operators(mapping: QConfigMapping, parts: Parts, sites: Iterable[SiteQ
         if _is_module(kind, parts.types):
             continue
         shown = qconfig.show(kind)
-        raise ValueError(
+        _unused(
+            kind,
             f"qconfig: the rule for the object type {shown!r} fits no operator of the model that "
-            f"could be int8, which are {_near(shown, names)}"
+            f"could be int8, which are {_near(shown, names)}",
         )
     for path, kind, number in mapping.module_name_object_type_order_qconfigs:
         inside = [site for site in sites if site.path == path]
@@ -78,6 +84,21 @@ def check_operators(mapping: QConfigMapping, parts: Parts, sites: Iterable[SiteQ
                 f"{number}) fits no call; directly in that module are "
                 + (_some({f"{ops.base_name(s.op)} {s.number}" for s in inside}) or "none")
             )
+
+
+def _unused(kind: Any, words: str) -> None:
+    if not _is_known(kind):
+        raise ValueError(words)
+    warnings.warn(words, stacklevel=4)
+
+
+def _is_known(kind: Any) -> bool:
+    """Whether an object type is that of some model: a class, a function or the name of one."""
+    if not isinstance(kind, str):
+        return callable(kind)
+    name = kind.rsplit("::", 1)[-1].strip("_")
+    places = (torch, nn.functional, torch.Tensor)
+    return name in _backend.op_table() or any(hasattr(place, name) for place in places)
 
 
 def _object_types(mapping: QConfigMapping) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A rule that fits nothing in the model is an error that names what there is."""
+"""A rule that fits nothing in the model is an error or a warning that names what there is."""
 
 from __future__ import annotations
 
@@ -37,19 +37,10 @@ Change = Callable[[QConfigMapping], QConfigMapping]
     ("change", "words"),
     [
         (
-            lambda m: m.set_object_type(nn.Conv1d, None),
-            r"set_object_type\(Conv1d\) fits no module of the model, which has 'Conv2d'",
-        ),
-        (
-            lambda m: m.set_object_type(nn.PReLU, None),
-            r"set_object_type\(PReLU\) fits no module",
-        ),
-        (
             lambda m: m.set_object_type("lineer", None),
             r"object type 'lineer' fits no operator of the model .* are 'linear'",
         ),
-        (lambda m: m.set_object_type(torch.matmul, None), "object type 'matmul' fits no operator"),
-        (lambda m: m.set_object_type("aten::mul", None), "object type 'aten::mul' fits no"),
+        (lambda m: m.set_object_type(3, None), "object type '3' fits no operator"),
         (
             lambda m: m.set_module_name_regex("head.*", None),
             r"set_module_name_regex\('head.\*'\) matches the path of no module; .* 'conv', 'fc'",
@@ -72,6 +63,28 @@ def test_unused(change: Change, words: str) -> None:
     mapping = change(QConfigMapping().set_global(default_static_qconfig))
     with pytest.raises(ValueError, match=words):
         prepare(Net().eval(), mapping, X)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda m: m.set_object_type(nn.Conv1d, None),
+            r"set_object_type\(Conv1d\) fits no module of the model, which has 'Conv2d'",
+        ),
+        (
+            lambda m: m.set_object_type(nn.PReLU, None),
+            r"set_object_type\(PReLU\) fits no module",
+        ),
+        (lambda m: m.set_object_type(torch.matmul, None), "object type 'matmul' fits no operator"),
+        (lambda m: m.set_object_type("aten::mul", None), "object type 'aten::mul' fits no"),
+    ],
+)
+def test_of_other_models(change: Change, words: str) -> None:
+    mapping = change(QConfigMapping().set_global(default_static_qconfig))
+    with pytest.warns(UserWarning, match=words) as caught:
+        prepare(Net().eval(), mapping, X)
+    assert [w.filename for w in caught] == [__file__]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +111,7 @@ def test_dynamic(example: torch.Tensor | None) -> None:
     mapping = QConfigMapping().set_global(default_dynamic_qconfig)
     mapping.set_object_type("linear", None).set_object_type(nn.Linear, None)
     prepare(model, mapping.set_module_name_object_type_order("0", nn.Linear, 0, None), example)
-    with pytest.raises(ValueError, match="object type 'gru' fits no operator"):
+    with pytest.warns(UserWarning, match="object type 'gru' fits no operator"):
         prepare(model, mapping.set_object_type("gru", None), example)
 
 
