@@ -13,6 +13,7 @@ from torch import nn
 import ipex_quant
 from ipex_quant import QuantizationError, default_static_qconfig
 from ipex_quant.quantization import convert, prepare
+from ipex_summaries import load_ipex
 
 QUINT8, FLOAT = "torch.quint8", "torch.float32"
 ADD = "<method 'add' of 'torch._C.TensorBase' objects>"
@@ -90,17 +91,9 @@ def ready(calibrate: bool = True) -> nn.Module:
     return model
 
 
-def load(model: nn.Module, data: Any, tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / "configure.json").write_text(json.dumps(data))
-    model.load_qconf_summary(qconf_summary=str(tmp_path / "configure.json"))
-    model.save_qconf_summary(qconf_summary=str(tmp_path / "ours.json"))
-    sites = json.loads((tmp_path / "ours.json").read_text())["sites"]
-    return {site["site"]: site for site in sites}
-
-
 def test_qparams_and_decisions_are_taken_over(tmp_path: Path) -> None:
     model = ready()
-    sites = load(model, content(), tmp_path)
+    sites = load_ipex(model, content(), tmp_path)
     conv = sites["body.0/conv/0"]
     assert conv["decision"] == "int8"
     assert (conv["operands"]["input"]["scale"], conv["operands"]["input"]["zero_point"]) == (
@@ -121,7 +114,7 @@ def test_qparams_and_decisions_are_taken_over(tmp_path: Path) -> None:
 
 def test_without_calibration_the_rest_stays_float(tmp_path: Path) -> None:
     model = ready(calibrate=False)
-    sites = load(model, content(), tmp_path)
+    sites = load_ipex(model, content(), tmp_path)
     assert sites["/matmul/0"]["reason"] == "IPEX's file has no entry for it"
     rows = {row.module: row for row in ipex_quant.report(convert(model)) if row.module}
     assert rows["body.0"].became == rows["fc"].became == "int8"
@@ -130,7 +123,7 @@ def test_without_calibration_the_rest_stays_float(tmp_path: Path) -> None:
 
 def test_its_decisions_hold_in_later_calibrations(tmp_path: Path) -> None:
     model = ready(calibrate=False)
-    load(model, content(), tmp_path)
+    load_ipex(model, content(), tmp_path)
     model(X)
     model.save_qconf_summary(tmp_path / "ours.json")
     sites = {s["site"]: s for s in json.loads((tmp_path / "ours.json").read_text())["sites"]}
@@ -142,7 +135,7 @@ def test_its_decisions_hold_in_later_calibrations(tmp_path: Path) -> None:
 def test_signed_activations(tmp_path: Path) -> None:
     data = content()
     data["body"]["q_op_infos"]["0"]["input_tensor_infos"] = [tensor(0.02, -5, "torch.qint8")]
-    sites = load(ready(), data, tmp_path)
+    sites = load_ipex(ready(), data, tmp_path)
     assert sites["body.0/conv/0"]["operands"]["input"]["zero_point"] == 123
 
 
@@ -158,7 +151,7 @@ def test_nested_names_and_calls_in_order(tmp_path: Path) -> None:
 
     model = prepare(Twice().eval(), default_static_qconfig, example_inputs=torch.randn(2, 8))
     infos = [module("linear.Linear", "fc", tensor(s, 9), weight=[0.01] * 8) for s in (0.1, 0.2)]
-    sites = load(model, {" ": layer(*infos)}, tmp_path)
+    sites = load_ipex(model, {" ": layer(*infos)}, tmp_path)
     scales = [sites[f"fc/linear/{n}"]["operands"]["input"]["scale"] for n in (0, 1)]
     assert scales == [0.1, 0.2]
 
@@ -181,7 +174,7 @@ def test_an_lstm_of_two_layers(bias: bool, tmp_path: Path) -> None:
     count = 8 if bias else 4
     scales = [[0.001 * (n + 1)] * (32 if n % 4 < 2 or not bias else 1) for n in range(count)]
     info["weight_tensor_infos"] = [{"scale": s, "zero_point": [0] * len(s)} for s in scales]
-    (site,) = load(model, {" ": layer(info)}, tmp_path).values()
+    (site,) = load_ipex(model, {" ": layer(info)}, tmp_path).values()
     assert (site["site"], site["decision"]) == ("lstm/lstm/0", "int8")
     found = {name: operand["scale"] for name, operand in site["operands"].items()}
     kept = [0, 1, 4, 5] if bias else [0, 1, 2, 3]
@@ -197,13 +190,13 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"fit no operator.*': interaction 4', 'gone.fc: Linear 0'"
     ):
-        load(ready(), data, tmp_path)
+        load_ipex(ready(), data, tmp_path)
 
 
 def test_another_model(tmp_path: Path) -> None:
     data = {" ": layer(module("linear.Linear", "nothing", tensor(0.1), weight=[0.1]))}
     with pytest.raises(QuantizationError, match="none of its operators is in the prepared model"):
-        load(ready(), data, tmp_path)
+        load_ipex(ready(), data, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +225,7 @@ def test_a_damaged_file(change: Any, words: str, tmp_path: Path) -> None:
     data = content()
     change(data["body"]["q_op_infos"]["0"])
     with pytest.raises(QuantizationError, match=words):
-        load(ready(), data, tmp_path)
+        load_ipex(ready(), data, tmp_path)
 
 
 class Sums(nn.Module):
@@ -263,7 +256,9 @@ def test_only_what_ipex_records_is_counted(tmp_path: Path) -> None:
     model = sums()
     model.save_qconf_summary(qconf_summary=str(tmp_path / "own.json"))
     own = {s["site"]: s for s in json.loads((tmp_path / "own.json").read_text())["sites"]}
-    sites = load(model, {" ": layer(FC, function(ADD, tensor(0.5, 9), tensor(0.25, 7)))}, tmp_path)
+    sites = load_ipex(
+        model, {" ": layer(FC, function(ADD, tensor(0.5, 9), tensor(0.25, 7)))}, tmp_path
+    )
     assert [sites["/add/2"]["operands"][n]["scale"] for n in "ab"] == [0.5, 0.25]
     assert [sites[f"/add/{n}"] for n in (0, 1)] == [own[f"/add/{n}"] for n in (0, 1)]
 
@@ -274,7 +269,7 @@ def test_other_counts_are_no_order(tmp_path: Path) -> None:
         UserWarning,
         match=r"left out: ': add 1 \(the file has 2 such calls there, the model 1\)', ': add 2 ",
     ):
-        sites = load(sums(), {" ": layer(FC, *sums_of_file)}, tmp_path)
+        sites = load_ipex(sums(), {" ": layer(FC, *sums_of_file)}, tmp_path)
     assert sites["/add/2"]["operands"]["a"]["scale"] not in (0.5, 0.25)
 
 
@@ -294,7 +289,7 @@ def test_a_module_in_several_parents_has_no_order(tmp_path: Path) -> None:
     info = module("linear.Linear", "1.fc", tensor(0.03, 128), weight=[0.004] * 8)
     last = module("linear.Linear", "2", tensor(0.03, 128), weight=[0.004] * 8)
     with pytest.warns(UserWarning, match=r"'1.fc: Linear 0 \(it is called in several modules\)'"):
-        load(model, {"0": layer(info), "1": layer(info), " ": layer(last)}, tmp_path)
+        load_ipex(model, {"0": layer(info), "1": layer(info), " ": layer(last)}, tmp_path)
 
 
 def test_relu_in_place_is_a_function_or_a_method(tmp_path: Path) -> None:
@@ -314,8 +309,8 @@ def test_relu_in_place_is_a_function_or_a_method(tmp_path: Path) -> None:
         pool = module("linear.Linear", "gone", tensor(0.1), weight=[0.1])
         if expected == [None, None, None]:
             with pytest.raises(QuantizationError, match="none of its operators"):
-                load(model, {" ": layer(*infos, pool)}, tmp_path)
+                load_ipex(model, {" ": layer(*infos, pool)}, tmp_path)
             continue
-        sites = load(model, {" ": layer(*infos)}, tmp_path)
+        sites = load_ipex(model, {" ": layer(*infos)}, tmp_path)
         got = [sites[f"/relu/{n}"]["operands"]["input"]["scale"] for n in range(3)]
         assert got == expected

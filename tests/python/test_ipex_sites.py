@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 
 from ipex_quant import QuantizationError, default_static_qconfig
 from ipex_quant.quantization import convert, prepare
+from ipex_summaries import load_ipex
 
 QUINT8, QINT8, FLOAT = "torch.quint8", "torch.qint8", "torch.float32"
 FACTOR = "smooth_quant_scaling_factor"
@@ -101,14 +101,6 @@ def file(infos: list[dict[str, Any]]) -> dict[str, Any]:
     return {" ": {"q_op_infos": ops, "nonq_op_infos": {}, "layer_output_infos": []}}
 
 
-def load(model: nn.Module, data: Any, tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / "configure.json").write_text(json.dumps(data))
-    model.load_qconf_summary(qconf_summary=str(tmp_path / "configure.json"))
-    model.save_qconf_summary(qconf_summary=str(tmp_path / "ours.json"))
-    sites = json.loads((tmp_path / "ours.json").read_text())["sites"]
-    return {site["site"]: site for site in sites}
-
-
 def ready(calibrate: bool = False) -> nn.Module:
     model = prepare(Net().eval(), default_static_qconfig, example_inputs=X)
     if calibrate:
@@ -132,7 +124,7 @@ def test_factors_are_taken_over(form: str, tmp_path: Path) -> None:
     model = ready()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        sites = load(model, content(form), tmp_path)
+        sites = load_ipex(model, content(form), tmp_path)
     for name in "qk":
         site = sites[f"{name}/linear/0"]
         assert site["decision"] == "int8"
@@ -161,7 +153,7 @@ def test_factors_of_another_operator_are_named(tmp_path: Path) -> None:
     }
     data[" "]["q_op_infos"]["3"] = relu
     with pytest.warns(UserWarning, match="': relu 3 .it has a smooth_quant_scaling_factor, which"):
-        sites = load(model, data, tmp_path)
+        sites = load_ipex(model, data, tmp_path)
     assert sites["/relu/0"]["decision"] == "float"
 
 
@@ -204,7 +196,7 @@ def test_damaged_entries_are_named(change: Any, words: str, tmp_path: Path) -> N
     data = content("list")
     change(data)
     with pytest.raises(QuantizationError, match=words):
-        load(ready(), data, tmp_path)
+        load_ipex(ready(), data, tmp_path)
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
@@ -212,7 +204,7 @@ def test_zero_points_of_a_weight_are_named(calibrate: bool, tmp_path: Path) -> N
     data = content("list")
     infos(data, 2)[2]["zero_point"] = [0, 5, 0, 0]
     with pytest.warns(UserWarning, match="'out: Linear 2 .its weight has zero points, int8 w"):
-        sites = load(ready(calibrate), data, tmp_path)
+        sites = load_ipex(ready(calibrate), data, tmp_path)
     site = sites["out/linear/0"]
     assert site["decision"] == ("int8" if calibrate else "float")
     assert calibrate or "its weight has zero points" in site["reason"]
@@ -221,7 +213,7 @@ def test_zero_points_of_a_weight_are_named(calibrate: bool, tmp_path: Path) -> N
 def test_a_float_weight_keeps_its_operator_float(tmp_path: Path) -> None:
     data = content("list")
     infos(data, 2)[2]["inf_dtype"] = FLOAT
-    site = load(ready(), data, tmp_path)["out/linear/0"]
+    site = load_ipex(ready(), data, tmp_path)["out/linear/0"]
     assert (site["decision"], site["reason"]) == ("float", "it is float in IPEX's file")
 
 
@@ -234,16 +226,16 @@ def test_the_weights_of_an_lstm_stand_among_biases(tmp_path: Path) -> None:
         {"inf_dtype": QINT8, "scale": [(n + 1) / 100] * 32, "zero_point": [0] * 32}
         for n in range(8)
     ]
-    operands = load(model, file([info]), tmp_path)["0/lstm/0"]["operands"]
+    operands = load_ipex(model, file([info]), tmp_path)["0/lstm/0"]["operands"]
     got = {name: operand["scale"][0] for name, operand in operands.items() if name != "input"}
     assert got == {f"weights.{n}": (n + 1) / 100 for n in (0, 1, 4, 5)}
 
 
 def test_observers_are_noted_and_edited_ones_named(tmp_path: Path) -> None:
     data = content("list")
-    sites = load(ready(), data, tmp_path)
+    sites = load_ipex(ready(), data, tmp_path)
     observer = {"name": "ipex.HistogramObserver", "dtype": QUINT8}
     assert sites["out/linear/0"]["operands"]["input"]["observer"] == observer
     infos(data, 2)[0]["activation_observer"]["dtype"] = QINT8
     with pytest.warns(UserWarning, match="observer of another dtype .* taken: 'out: Linear 2'"):
-        load(ready(), data, tmp_path)
+        load_ipex(ready(), data, tmp_path)
