@@ -6,6 +6,7 @@
 /// register. Include it from ISA files only (see simd.h).
 #pragma once
 
+#include "kernels/register_bytes.h"
 #include "kernels/to_bytes.h"
 
 namespace ipex_quant::kernels {
@@ -26,7 +27,7 @@ struct FromBytes {
   /// the float 2^23 + q, so the difference is exact: the bits of a conversion of q - zero point.
   IQ_INLINE void operator()(const uint8_t* p, F32 (&y)[4]) const {
 #if defined(__AVX512F__)
-    const __m512i q = _mm512_loadu_si512(p);
+    const __m512i q = load_bytes(p);
     const __m512i low = _mm512_unpacklo_epi8(q, _mm512_setzero_si512());
     const __m512i high = _mm512_unpackhi_epi8(q, _mm512_setzero_si512());
     const __m512i exponent = _mm512_set1_epi16(0x4b00);
@@ -35,7 +36,7 @@ struct FromBytes {
                           {_mm512_unpacklo_epi16(high, exponent)},
                           {_mm512_unpackhi_epi16(high, exponent)}};
 #elif defined(__AVX2__)
-    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i q = load_bytes(p);
     const __m256i low = _mm256_unpacklo_epi8(q, _mm256_setzero_si256());
     const __m256i high = _mm256_unpackhi_epi8(q, _mm256_setzero_si256());
     const __m256i exponent = _mm256_set1_epi16(0x4b00);
@@ -52,12 +53,6 @@ struct FromBytes {
 };
 
 #if defined(__AVX2__)
-#if defined(__AVX512F__)
-using RegisterOfBytes = __m512i;
-#else
-using RegisterOfBytes = __m256i;
-#endif
-
 /// Four vectors of rounded values (ToBytes::round()) as bytes.
 /// \tparam Interleaved  the order of the vectors; else they follow each other
 template <bool Interleaved>
@@ -91,10 +86,8 @@ inline IQ_INLINE RegisterOfBytes pack_x4(const I32 (&t)[4], const ToBytes& to) {
 /// Stores four vectors of rounded values as bytes, see pack_x4().
 template <bool Interleaved>
 inline IQ_INLINE void store_x4(uint8_t* dst, const I32 (&t)[4], const ToBytes& to) {
-#if defined(__AVX512F__)
-  _mm512_storeu_si512(dst, pack_x4<Interleaved>(t, to));
-#elif defined(__AVX2__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), pack_x4<Interleaved>(t, to));
+#if defined(__AVX2__)
+  store_bytes(dst, pack_x4<Interleaved>(t, to));
 #else
   for (int i = 0; i < 4; ++i) {
     const int64_t q = int64_t{t[i].v} + to.zero_point;

@@ -5,36 +5,23 @@
 /// ISA files only (see simd.h).
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/register_bytes.h"
 
 namespace ipex_quant::kernels {
 namespace {
 
 #if defined(__AVX512F__)
-using Bytes = __m512i;
-inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
-inline void store_bytes(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
-
 /// A table of 256 bytes in four registers.
 struct WholeTable {
-  Bytes part[4];
+  RegisterOfBytes part[4];
 
   explicit WholeTable(const uint8_t* table) {
     for (int i = 0; i < 4; ++i) part[i] = load_bytes(table + 64 * i);
   }
 };
-#else
-using Bytes = __m256i;
-inline Bytes load_bytes(const uint8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-inline void store_bytes(uint8_t* p, Bytes x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
-}
 #endif
 
 /// dst[0..n) = f(src[0..n)) of fewer bytes than a register has.
@@ -44,7 +31,7 @@ inline void map_some(const uint8_t* src, uint8_t* dst, int64_t n, const F& f) {
   const __mmask64 some = (__mmask64{1} << n) - 1;
   _mm512_mask_storeu_epi8(dst, some, f(_mm512_maskz_loadu_epi8(some, src)));
 #else
-  uint8_t bytes[sizeof(Bytes)] = {};
+  uint8_t bytes[sizeof(RegisterOfBytes)] = {};
   std::memcpy(bytes, src, static_cast<size_t>(n));
   store_bytes(bytes, f(load_bytes(bytes)));
   std::memcpy(dst, bytes, static_cast<size_t>(n));
@@ -54,7 +41,7 @@ inline void map_some(const uint8_t* src, uint8_t* dst, int64_t n, const F& f) {
 /// Stores f(bytes) of each register of bytes.
 template <class F>
 inline void for_rows(const CopyRowsArgs& args, const F& f) {
-  constexpr int64_t kWidth = sizeof(Bytes);
+  constexpr int64_t kWidth = sizeof(RegisterOfBytes);
   const int64_t whole = args.cols / kWidth * kWidth;
   const uint8_t* src = args.src;
   uint8_t* dst = args.dst;
@@ -67,7 +54,7 @@ inline void for_rows(const CopyRowsArgs& args, const F& f) {
 /// \tparam Table  made from the address of a table, gives the entries at the indices in a register
 template <class Table>
 inline void copy_rows_body(const CopyRowsArgs& args) {
-  if (args.table == nullptr) return for_rows(args, [](Bytes bytes) { return bytes; });
+  if (args.table == nullptr) return for_rows(args, [](RegisterOfBytes bytes) { return bytes; });
   for_rows(args, Table(args.table));
 }
 

@@ -4,6 +4,7 @@
 /// Include it from ISA files only (see simd.h).
 #pragma once
 
+#include "kernels/register_bytes.h"
 #include "kernels/simd.h"
 
 namespace ipex_quant::kernels {
@@ -24,21 +25,14 @@ struct Bytes16 {
 
 /// A whole register.
 struct BytesWide {
+  using Register = RegisterOfBytes;
+  static Register load(const uint8_t* p) { return load_bytes(p); }
+  static void store(uint8_t* p, Register x) { store_bytes(p, x); }
 #if defined(__AVX512F__)
-  using Register = __m512i;
   static Register zero() { return _mm512_setzero_si512(); }
-  static Register load(const uint8_t* p) { return _mm512_loadu_si512(p); }
-  static void store(uint8_t* p, Register x) { _mm512_storeu_si512(p, x); }
   static Register max(Register a, Register b) { return _mm512_max_epu8(a, b); }
 #else
-  using Register = __m256i;
   static Register zero() { return _mm256_setzero_si256(); }
-  static Register load(const uint8_t* p) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  }
-  static void store(uint8_t* p, Register x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
-  }
   static Register max(Register a, Register b) { return _mm256_max_epu8(a, b); }
 #endif
 };
