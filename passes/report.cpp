@@ -132,14 +132,13 @@ bool reads_fake_quantized(const Node* node) {
 
 /// Why a node of a portable graph is float, and what int8 rounds beside.
 std::string portable_reason(const Node* node) {
-  const bool float_input = node->hasAttribute(run_time_attr());
   const bool recurrent = kernel_of(node) == Kernel::kRecurrent;
+  const bool float_input = recurrent && node->hasAttribute(run_time_attr());
   std::string reason = std::string("portable: float32 arithmetic on ") +
                        (float_input ? "weights" : "values") + " that fake_quantize rounds to int8";
-  if (float_input || recurrent) {
-    reason += std::string("; not on its ") + (float_input ? "input" : "") +
-              (float_input && recurrent ? " and " : "") + (recurrent ? "hidden state" : "") +
-              ", which int8 rounds with a scale per row at run time";
+  if (recurrent) {
+    reason += std::string("; not on its ") + (float_input ? "input and " : "") +
+              "hidden state, which int8 rounds with a scale per row at run time";
   }
   return reason;
 }

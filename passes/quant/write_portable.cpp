@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/passes/constant_pooling.h>
 
 #include "passes/ir.h"
+#include "passes/quant/insert_quant_dequant.h"
 
 namespace ipex_quant::passes {
 
@@ -13,6 +14,9 @@ namespace {
 
 constexpr std::int64_t kLeastCode = -128;
 constexpr std::int64_t kMostCode = 127;
+constexpr std::int64_t kMostByte = 255;
+/// Least difference between the largest and the least of a row, as in kernels/dynamic/.
+constexpr double kLeastSpan = 0x1p-100;
 
 /// The int8 codes behind dequantize_weight: a constant, or quantize_weight of constants.
 at::Tensor codes_of(const Value* value) {
@@ -57,12 +61,42 @@ void write_pair(Graph& graph, Node* dequantize) {
   TORCH_CHECK(made_by(q, {"ipex_quant::quantize"}), "dequantize reads ",
               q->node()->kind().toQualString(), ", expected quantize");
   const torch::jit::WithInsertPoint guard(dequantize);
-  Value* result = insert_call(graph, "aten::fake_quantize_per_tensor_affine",
-                              {q->node()->input(0), dequantize->input(1), dequantize->input(2),
-                               insert_constant(graph, std::int64_t{0}),
-                               insert_constant(graph, std::int64_t{255})});
+  Value* result =
+      insert_call(graph, "aten::fake_quantize_per_tensor_affine",
+                  {q->node()->input(0), dequantize->input(1), dequantize->input(2),
+                   insert_constant(graph, std::int64_t{0}), insert_constant(graph, kMostByte)});
   inherit(result->node(), {q->node(), dequantize});
   replace_node(dequantize, result);
+}
+
+/// The input of a linear layer as its kernel rounds it, each row with a scale of its own: the
+/// formula of docs/numerics.md, one operator of torch for each of its own.
+void write_rows(Graph& graph, Node* linear) {
+  const torch::jit::WithInsertPoint guard(linear);
+  const auto call = [&](const char* kind, const std::vector<Value*>& inputs) {
+    Value* result = insert_call(graph, kind, inputs);
+    result->node()->setSourceRange(linear->sourceRange());
+    return result;
+  };
+  Value* x = linear->input(0);
+  Value* last = insert_constant(graph, std::vector<std::int64_t>{-1});
+  Value* keep = insert_constant(graph, true);
+  Value* zero = insert_constant(graph, std::int64_t{0});
+  Value* most = insert_constant(graph, kMostByte);
+  Value* low = call("aten::clamp_max", {call("aten::amin", {x, last, keep}), zero});
+  Value* high = call("aten::clamp_min", {call("aten::amax", {x, last, keep}), zero});
+  Value* span =
+      call("aten::clamp_min", {call("aten::sub", {high, low}), insert_constant(graph, kLeastSpan)});
+  Value* scale = call("aten::mul", {span, insert_constant(graph, 1.0 / kMostByte)});
+  const at::Tensor bytes = at::scalar_tensor(kMostByte, at::kFloat);
+  Value* inverse = call("aten::div", {insert_constant(graph, bytes), span});
+  Value* below = call("aten::mul", {call("aten::neg", {low}), inverse});
+  Value* point = call("aten::round", {call("aten::clamp", {below, zero, most})});
+  Value* least = call("aten::neg", {point});
+  Value* limit = call("aten::rsub", {point, most});
+  Value* steps = call("aten::mul", {x, inverse});
+  Value* code = call("aten::round", {call("aten::clamp", {steps, least, limit})});
+  linear->replaceInput(0, call("aten::mul", {code, scale}));
 }
 
 }  // namespace
@@ -74,6 +108,8 @@ bool write_portable(const std::shared_ptr<Graph>& graph) {
       write_weight(*graph, node);
     } else if (is_op(node, {"ipex_quant::dequantize"})) {
       write_pair(*graph, node);
+    } else if (is_op(node, {"aten::linear"}) && node->hasAttribute(run_time_attr())) {
+      write_rows(*graph, node);
     } else {
       continue;
     }

@@ -8,6 +8,7 @@ namespace ipex_quant::passes {
 
 /// Each pair becomes torch's fake quantization, which is the same arithmetic; weights become the
 /// float values of their codes, fake-quantized once more, so that a reader finds the codes again.
+/// The input of a linear layer that is quantized at run time becomes the arithmetic of its kernel.
 ///
 /// Before:  %q = ipex_quant::quantize(%x, %s, %z)
 ///          %d = ipex_quant::dequantize(%q, %s, %z)

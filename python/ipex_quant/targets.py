@@ -48,8 +48,8 @@ def check_dynamic(mode: str) -> None:
     """
     if mode == "portable":
         raise ValueError(
-            "mode='portable' needs a static qconfig: torch has no operator that rounds an input "
-            "with a scale found at run time, which a dynamic qconfig asks for"
+            "mode='portable' needs a static qconfig: torch has no operators that round what "
+            "recurrent layers and cells read with a scale found at run time"
         )
 
 

@@ -144,19 +144,60 @@ def test_a_hidden_state_is_not_rounded_and_the_report_says_so(kind: Any, op: str
     )
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.Linear])
+class Rows(nn.Module):
+    """Two linear layers and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down, self.norm = nn.Linear(16, 64), nn.Linear(64, 16), nn.LayerNorm(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.down(nn.functional.gelu(self.up(x))))
+
+
+def rows_of_all_sizes(seed: int) -> torch.Tensor:
+    """The largest has 2000 times the values of the least; one is zero, two have one sign."""
+    x = tokens(seed) * torch.exp2(torch.linspace(-5, 6, 12)).view(2, 6, 1)
+    x[0, 0] = 0
+    x[0, 1].abs_()
+    x[0, 2].abs_().neg_()
+    return x
+
+
+def test_rows_are_rounded_as_the_kernel_rounds_them() -> None:
+    """Two linear layers with a scale per row in a static model; torch's arithmetic is the same."""
+    mapping = ipex_quant.QConfigMapping().set_global(ipex_quant.default_static_qconfig)
+    mapping.set_object_type(nn.Linear, ipex_quant.default_dynamic_qconfig)
+    trace = traced(Rows, rows_of_all_sizes, mapping)
+    int8, portable = jit.quantize(trace), jit.quantize(trace, mode="portable")
+    assert kinds(int8)[:2] == ["ipex_quant::linear_dynamic"] * 2
+    assert not [kind for kind in kinds(portable) if not kind.startswith("aten::")]
+    bound = jit.quantize(portable)
+    with torch.no_grad():
+        for seed in (9, 10, 11):
+            x = rows_of_all_sizes(seed)
+            ours, plain = int8(x), make_float(Rows)(x)
+            assert float((ours - portable(x)).norm() / plain.norm()) < 1e-6
+            assert float((ours - bound(x)).norm() / plain.norm()) < 1e-6
+            assert float((ours - plain).norm() / plain.norm()) > 1e-3
+    reasons = [row.reason for row in ipex_quant.report(portable) if row.op == "aten::linear"]
+    assert (
+        reasons == ["portable: float32 arithmetic on values that fake_quantize rounds to int8"] * 2
+    )
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_the_report_says_which_inputs_are_not_rounded(kind: Any) -> None:
     """One dynamic layer in a static model; int8 rounds what it reads, a portable file does not."""
     mapping = ipex_quant.QConfigMapping().set_global(ipex_quant.default_static_qconfig)
     mapping.set_object_type(kind, ipex_quant.default_dynamic_qconfig)
-    trace = traced(partial(Recurrent, nn.LSTM if kind is nn.Linear else kind), steps, mapping)
+    trace = traced(partial(Recurrent, kind), steps, mapping)
     report = ipex_quant.report(jit.quantize(trace, mode="portable"))
     family = f"aten::{kind.__name__.lower()}"
     (reason,) = [row.reason for row in report if row.op == family]
-    what = "input" if kind is nn.Linear else "input and hidden state"
     assert reason == (
         "portable: float32 arithmetic on weights that fake_quantize rounds to int8; not on its "
-        f"{what}, which int8 rounds with a scale per row at run time"
+        "input and hidden state, which int8 rounds with a scale per row at run time"
     )
 
 
