@@ -131,7 +131,8 @@ class HistogramObserver(Observer):
     """The range that reproduces the observed values best.
 
     Args:
-        method: "mse" (least squared error), "percentile" or "minmax".
+        method: "mse" (least squared error, what lies outside the range counted
+            `ipex_quant.histogram.OUTSIDE` times), "percentile" or "minmax".
         percentile: share of the values inside the range of method "percentile".
     """
 
@@ -250,6 +251,11 @@ def least_error_scale(
         better = error < least
         best, least = torch.where(better, full * factor, best), torch.where(better, error, least)
     return best.flatten()
+
+
+def is_free(observer: Any) -> bool:
+    """Whether an observer asks for the least error, however that is reached."""
+    return isinstance(observer, HistogramObserver) and observer.method == "mse"
 
 
 def is_per_channel(observer: Any) -> bool:

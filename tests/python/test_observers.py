@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch.ao.quantization import observer as torch_observers
 
-from ipex_quant import observers, ops
-from ipex_quant.histogram import Histogram
+from ipex_quant import histogram, observers, ops
+from ipex_quant.histogram import OUTSIDE, Histogram
 
 
 def error(x: torch.Tensor, low: float, high: float) -> float:
+    """Sum of squared errors; the values outside the range count more."""
     scale = (high - low) / 255
     zero = round(-low / scale)
-    return float((ops.quantize_dequantize(x, scale, zero) - x).square().sum())
+    code = torch.round(x / scale) + zero
+    weight = 1 + (OUTSIDE - 1) * ((code < 0) | (code > 255))
+    return float(((ops.quantize_dequantize(x, scale, zero) - x).square() * weight).sum())
 
 
 def brute_force(x: torch.Tensor) -> float:
@@ -34,10 +37,10 @@ def brute_force(x: torch.Tensor) -> float:
     ids=["normal", "heavy-tailed", "outlier"],
 )
 def test_least_error_range_is_as_good_as_brute_force(x: torch.Tensor) -> None:
-    histogram = Histogram()
+    found = Histogram()
     for part in x.split(3000):
-        histogram.update(part)
-    assert error(x, *histogram.least_error_range(False)) <= 1.05 * brute_force(x)
+        found.update(part)
+    assert error(x, *found.least_error_range(False)) <= 1.05 * brute_force(x)
 
 
 def test_histogram_of_parts_is_the_histogram_of_the_whole() -> None:
@@ -52,13 +55,28 @@ def test_histogram_of_parts_is_the_histogram_of_the_whole() -> None:
     assert error(x, *ours) <= 1.1 * error(x, *other)
 
 
+def test_values_outside_the_range_count_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that calibration did not show have more large values: less is cut off for them."""
+    x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(2))
+    found = Histogram()
+    found.update(x)
+
+    def cut_off() -> int:
+        low, high = found.least_error_range(False)
+        return int(((x < low) | (x > high)).sum())
+
+    few = cut_off()
+    monkeypatch.setattr(histogram, "OUTSIDE", 1.0)
+    assert 0 < few < 0.2 * cut_off()
+
+
 def test_histogram_takes_negative_values_after_positive_ones() -> None:
-    histogram = Histogram()
-    histogram.update(torch.rand(1000))
-    histogram.update(-5 * torch.rand(1000))
-    low, high = histogram.percentile(1.0)
+    found = Histogram()
+    found.update(torch.rand(1000))
+    found.update(-5 * torch.rand(1000))
+    low, high = found.percentile(1.0)
     assert low < -4.9 and high > 0.95
-    assert histogram.count == 2000
+    assert found.count == 2000
 
 
 def test_percentile_cuts_the_tails() -> None:
