@@ -154,9 +154,8 @@ class FactorGroup:
         if noise(best) >= _WORTHWHILE * plain:
             return
         for plan in self.plans:
-            plan.factor = self.factors[best]
-            plan.ranges["input"] = self.qparams(best)
-            plan.scales["weight"] = self.scales(plan, plan.factor)
+            factor = self.factors[best]
+            plan.take_factor(factor, self.qparams(best), self.scales(plan, factor))
             probes[plan.key].variants["plan"] = probes[plan.key].variants[best]
 
 
@@ -184,12 +183,11 @@ def _takes_factor(plan: Plan, weights: dict[tuple | None, list[Plan]]) -> bool:
         return False
     alone = len(weights[site.operands["weight"].source]) == 1  # it is packed once for all readers
     observer = operand.observer
-    if not alone or not isinstance(observer, observers.HistogramObserver):
+    if not alone or not observers.is_free(observer):
         return False
     largest = operand.channel_max
     return (
-        observer.method == "mse"
-        and plan.modes["input"] == "static"
+        plan.modes["input"] == "static"
         and largest is not None
         and float(largest.max()) > 2 * float(largest.median())
     )

@@ -11,7 +11,6 @@ from ipex_quant.observer_names import Resolver, show
 from ipex_quant.qconfig import QConfig, QConfigMapping
 
 #: Families that quantize an input at run time.
-_AT_RUN_TIME = frozenset(("linear", *ops.RECURRENT))
 
 
 class Edits:
@@ -101,9 +100,9 @@ class Edits:
 
 def _check_mode(site: Site, operand: Operand, dynamic: bool, where: str) -> None:
     at_run_time = qconfig.is_dynamic(operand.observer)
-    if at_run_time and site.family not in _AT_RUN_TIME:
+    if at_run_time and site.family not in ops.ROW_SCALED:
         raise QuantizationError(
-            f"{where}: only {', '.join(sorted(_AT_RUN_TIME))} quantize an input at run time"
+            f"{where}: only {', '.join(sorted(ops.ROW_SCALED))} quantize an input at run time"
         )
     if dynamic and not at_run_time:
         raise QuantizationError(

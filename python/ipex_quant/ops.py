@@ -19,6 +19,8 @@ ANCHORS = frozenset(
 )
 #: Families whose kernel can take the scale of each input row at run time.
 RECURRENT = frozenset(("lstm", "gru", "lstm_packed", "gru_packed"))
+#: Families whose input may take the scale of each row at run time.
+ROW_SCALED = RECURRENT | {"linear"}
 #: Values of an input times kernel size, from which a calibration call reads windows.
 MOST_WINDOW_VALUES = 1 << 23
 

@@ -16,10 +16,11 @@ from ipex_quant.measure import Probe, Variant
 
 #: A site whose output is noisier than this stays float: at 8 dB a sixth of its power is noise.
 LEAST_SQNR = 8.0
-#: An lstm or gru takes the scale of each row at run time when that is better by so many dB ...
-_DYNAMIC_GAIN = 3.0
+#: A linear layer, lstm or gru takes the scale of each row at run time when that is better by so
+#: many dB ...
+_ROW_GAIN = 3.0
 #: ... and the fixed scale leaves less than this.
-_DYNAMIC_BELOW = 25.0
+_ROWS_BELOW = {"linear": 30.0} | dict.fromkeys(ops.RECURRENT, 25.0)
 
 
 class Plan:
@@ -35,6 +36,8 @@ class Plan:
         self.modes: dict[str, str] = {}
         self.factor: torch.Tensor | None = None
         """What each input channel is divided by before it is quantized."""
+        self.unfactored: dict[str, torch.Tensor] = {}
+        """The scales that weights with a factor would have without it."""
         self.correction: torch.Tensor | None = None
         if not self.reason:
             for name, operand in self.activations():
@@ -84,7 +87,7 @@ class Plan:
             for variant, (scale, zero) in others.items():
                 changed = partial(ops.quantize_dequantize, scale=scale, zero_point=zero)
                 variants[variant] = Variant({**plan, name: changed})
-        if self.site.family in ops.RECURRENT and self.modes.get("input") == "static":
+        if self._may_take_rows():
             dynamic = {**plan, "input": ops.quantize_dequantize_dynamic}
             split = self._split_weights()
             if split:  # 16 bits for the input and 15 for these: nothing to measure beside the rest
@@ -92,8 +95,18 @@ class Plan:
             variants["dynamic"] = Variant(dynamic)
         return Probe(self.site, variants)
 
+    def _may_take_rows(self) -> bool:
+        """Recurrent layers may; linear ones unless their QConfig says how to find a fixed scale."""
+        if self.modes.get("input") != "static":
+            return False
+        observer = self.site.operands["input"].observer
+        family = self.site.family
+        return family in ops.RECURRENT or (family in ops.ROW_SCALED and observers.is_free(observer))
+
     def _split_weights(self) -> list[str]:
         """The first weights of an lstm or gru that become two int8 parts at a run-time scale."""
+        if self.site.family not in ops.RECURRENT:
+            return []
         tensors = {name: o.tensor for name, o in self.weights() if o.tensor is not None}
         size = tensors["weights.0"].shape[1]
         if not _backend.splits_input_weight(size, tensors["weights.1"].shape[1]):
@@ -116,19 +129,38 @@ class Plan:
 
         return rounding
 
-    def conclude(self, probe: Probe, *, bias_correction: bool) -> None:
-        """Take mode, bias correction and, if the output is too noisy, float from the probe."""
-        variant = probe.variants["plan"]
+    def gains_by_rows(self, probe: Probe) -> bool:
+        """Whether a scale for each row of the input is clearly better than a fixed one."""
         dynamic = probe.variants.get("dynamic")
-        if dynamic is not None:
-            static_db, dynamic_db = probe.sqnr(variant.noise), probe.sqnr(dynamic.noise)
-            if static_db < _DYNAMIC_BELOW and dynamic_db > static_db + _DYNAMIC_GAIN:
-                self.modes["input"] = "dynamic"
-                variant = dynamic
-                for (
-                    name
-                ) in self._split_weights():  # the second part takes up rounding, not clipping
-                    self.scales[name] = _full_range(self.site.operands[name])
+        if dynamic is None:
+            return False
+        static_db, dynamic_db = (
+            probe.sqnr(probe.variants["plan"].noise),
+            probe.sqnr(dynamic.noise),
+        )
+        return static_db < _ROWS_BELOW[self.site.family] and dynamic_db > static_db + _ROW_GAIN
+
+    def take_rows(self, probe: Probe) -> None:
+        """Give each row of the input a scale at run time."""
+        self.modes["input"] = "dynamic"
+        self.factor = None
+        self.scales.update(self.unfactored)
+        probe.variants["plan"] = probe.variants["dynamic"]
+        for name in self._split_weights():  # the second part takes up rounding, not clipping
+            self.scales[name] = _full_range(self.site.operands[name])
+
+    def take_factor(
+        self, factor: torch.Tensor, qparams: tuple[float, int], scales: torch.Tensor
+    ) -> None:
+        """Divide the input by a factor per channel; the scales are those of the weight with it."""
+        self.factor = factor
+        self.ranges["input"] = qparams
+        self.unfactored = {"weight": self.scales["weight"]}
+        self.scales["weight"] = scales
+
+    def conclude(self, probe: Probe, *, bias_correction: bool) -> None:
+        """Take bias correction and, if the output is too noisy, float from the probe."""
+        variant = probe.variants["plan"]
         self.correction = variant.bias_correction() if bias_correction else None
         self.site.sqnr = sqnr = probe.sqnr(variant.noise_after(self.correction))
         if sqnr < LEAST_SQNR:
@@ -209,7 +241,7 @@ def _reason_for_float(site: Site) -> str:
 
 def _other_ranges(observer: Any, of_attention: bool) -> dict[str, tuple[float, int]]:
     """Ranges beside the observer's own that may give a better output, for observers of ours."""
-    if not isinstance(observer, observers.HistogramObserver) or observer.method != "mse":
+    if not observers.is_free(observer):
         return {}
     (low, high), (least, most) = observer.ranges()
     ranges = {}

@@ -57,6 +57,7 @@ def _measure_and_choose(plans: dict[str, Plan], measure: Measure, bias_correctio
     _choose_ranges(plans, probes)
     tried = [g for g in groups if g in smooth or factors.noisy(g, probes)]
     _try_factors(tried, probes, measure)
+    _choose_rows(plans, probes)
     for key, probe in probes.items():
         plans[key].conclude(probe, bias_correction=bias_correction)
 
@@ -64,13 +65,12 @@ def _measure_and_choose(plans: dict[str, Plan], measure: Measure, bias_correctio
 def _try_factors(
     groups: list[factors.FactorGroup], probes: dict[str, Probe], measure: Measure
 ) -> None:
-    trials = {
-        plan.key: Probe(
-            plan.site, {"plan": probes[plan.key].variants["plan"].fresh(), **group.variants(plan)}
-        )
-        for group in groups
-        for plan in group.plans
-    }
+    def trial(group: factors.FactorGroup, plan: Plan) -> Probe:
+        before = probes[plan.key].variants
+        again = {name: v.fresh() for name, v in before.items() if name in ("plan", "dynamic")}
+        return Probe(plan.site, {**again, **group.variants(plan)})
+
+    trials = {plan.key: trial(group, plan) for group in groups for plan in group.plans}
     if not trials:
         return
 
@@ -196,6 +196,21 @@ def _choose_ranges(plans: dict[str, Plan], probes: dict[str, Probe]) -> None:
         if gain(best) > 0:
             for plan, name in members:
                 _take(plan, name, f"{name} {best}", probes)
+
+
+def _choose_rows(plans: dict[str, Plan], probes: dict[str, Probe]) -> None:
+    """Scales of rows for the values that all linear and recurrent layers read better with them."""
+    readers: dict[int, list[Plan]] = {}
+    for key in probes:
+        if plans[key].site.family in ops.ROW_SCALED:
+            observer = plans[key].site.operands["input"].observer
+            readers.setdefault(id(observer), []).append(plans[key])
+    for found in readers.values():
+        if all(
+            plan.gains_by_rows(probes[plan.key]) and not smooth_quant.wants(plan) for plan in found
+        ):
+            for plan in found:
+                plan.take_rows(probes[plan.key])
 
 
 def _take(plan: Plan, name: str, variant: str, probes: dict[str, Probe]) -> None:

@@ -163,9 +163,8 @@ class SmoothGroup(factors.FactorGroup):
         if best == "plan":
             return
         for plan in self.plans:
-            plan.factor = self.factors[best]
-            plan.ranges["input"] = self.qparams(best)
-            plan.scales["weight"] = self.scales(plan, plan.factor)
+            factor = self.factors[best]
+            plan.take_factor(factor, self.qparams(best), self.scales(plan, factor))
             probes[plan.key].variants["plan"] = probes[plan.key].variants[best]
 
     def _noise(self, name: str, probes: dict[str, Probe]) -> float:
