@@ -10,17 +10,7 @@ from torch import nn
 
 import ipex_quant
 from ipex_quant import QConfig, QuantizationError, default_static_qconfig, jit, observers, prepared
-
-
-def summary(
-    model: nn.Module, data: list[Any], qconfig: Any = default_static_qconfig
-) -> dict[str, dict[str, Any]]:
-    """Entries by site after calibration."""
-    ready = ipex_quant.prepare(model.eval(), qconfig, data[0])
-    for x in data:
-        ready(x)
-    found = prepared.session_of(ready).finalise(ready)
-    return {entry["site"]: entry for entry in found["sites"]}
+from site_entries import summary
 
 
 def test_bias_correction_removes_the_mean_error() -> None:

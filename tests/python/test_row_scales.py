@@ -9,18 +9,8 @@ import torch
 from torch import nn
 
 import ipex_quant
-from ipex_quant import QConfig, default_static_qconfig, observers, prepared
-
-
-def summary(
-    model: nn.Module, data: list[Any], qconfig: Any = default_static_qconfig
-) -> dict[str, dict[str, Any]]:
-    """Entries by site after calibration."""
-    ready = ipex_quant.prepare(model.eval(), qconfig, data[0])
-    for x in data:
-        ready(x)
-    found = prepared.session_of(ready).finalise(ready)
-    return {entry["site"]: entry for entry in found["sites"]}
+from ipex_quant import QConfig, default_static_qconfig, observers
+from site_entries import summary
 
 
 def outliers(call: int) -> torch.Tensor:
