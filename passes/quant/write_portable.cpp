@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kLeastCode = -128;
 constexpr std::int64_t kMostCode = 127;
 constexpr std::int64_t kMostByte = 255;
-/// Least difference between the largest and the least of a row, as in kernels/dynamic/.
+/// Least difference between the largest and the least of a row, as in docs/numerics.md.
 constexpr double kLeastSpan = 0x1p-100;
 
 /// The int8 codes behind dequantize_weight: a constant, or quantize_weight of constants.

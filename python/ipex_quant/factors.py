@@ -153,10 +153,14 @@ class FactorGroup:
         best = min(lasting, key=noise, default="plan")
         if noise(best) >= _WORTHWHILE * plain:
             return
+        self.take(best, probes)
+
+    def take(self, name: str, probes: dict[str, Probe]) -> None:
+        """Give the layers these factors."""
         for plan in self.plans:
-            factor = self.factors[best]
-            plan.take_factor(factor, self.qparams(best), self.scales(plan, factor))
-            probes[plan.key].variants["plan"] = probes[plan.key].variants[best]
+            factor = self.factors[name]
+            plan.take_factor(factor, self.qparams(name), self.scales(plan, factor))
+            probes[plan.key].variants["plan"] = probes[plan.key].variants[name]
 
 
 def find_groups(plans: dict[str, Plan]) -> list[FactorGroup]:

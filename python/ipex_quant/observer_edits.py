@@ -10,8 +10,6 @@ from ipex_quant.errors import QuantizationError
 from ipex_quant.observer_names import Resolver, show
 from ipex_quant.qconfig import QConfig, QConfigMapping
 
-#: Families that quantize an input at run time.
-
 
 class Edits:
     """The changed observers of one summary.

@@ -17,7 +17,7 @@ ANCHORS = frozenset(
         *("lstm", "gru", "lstm_packed", "gru_packed", "embedding", "embedding_bag"),
     )
 )
-#: Families whose kernel can take the scale of each input row at run time.
+#: Families of whole recurrent layers.
 RECURRENT = frozenset(("lstm", "gru", "lstm_packed", "gru_packed"))
 #: Families whose input may take the scale of each row at run time.
 ROW_SCALED = RECURRENT | {"linear"}

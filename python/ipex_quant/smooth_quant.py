@@ -160,12 +160,8 @@ class SmoothGroup(factors.FactorGroup):
             noise = {name: self._noise(name, probes) for name in ("plan", *self.factors)}
             enough = _ABOUT * min(noise.values())
             best = next(name for name, value in noise.items() if value <= enough)
-        if best == "plan":
-            return
-        for plan in self.plans:
-            factor = self.factors[best]
-            plan.take_factor(factor, self.qparams(best), self.scales(plan, factor))
-            probes[plan.key].variants["plan"] = probes[plan.key].variants[best]
+        if best != "plan":
+            self.take(best, probes)
 
     def _noise(self, name: str, probes: dict[str, Probe]) -> float:
         found = [probes[plan.key] for plan in self.plans]
