@@ -14,6 +14,12 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """So does every test file, which may have random constants, whichever were read before it."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip `@pytest.mark.isa(name)` where the CPU is weaker than `name`."""
     names = _C.isa_names()
