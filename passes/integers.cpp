@@ -17,6 +17,12 @@ bool is_integer(at::ScalarType type) { return at::isIntegralType(type, /*include
 
 bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
+/// A number or a flag that is not float, a size, a dtype: what cannot make integers float.
+bool is_no_float(const Value* value) {
+  return !is_tensor(value) && !value->type()->isSubtypeOf(*c10::ListType::ofTensors()) &&
+         !value->type()->isSubtypeOf(*c10::FloatType::get());
+}
+
 /// Ops whose result is an integer or boolean whatever they read.
 bool makes_integers(const Node* node) {
   return is_op(node,
@@ -75,9 +81,7 @@ bool Integers::compute(const Value* value) {
     return is_integer(static_cast<at::ScalarType>(*said));
   }
   if (is_op(node, {"aten::arange"})) {
-    return std::all_of(node->inputs().begin(), node->inputs().end(), [](const Value* input) {
-      return !input->type()->isSubtypeOf(*c10::FloatType::get()) && !is_tensor(input);
-    });
+    return std::all_of(node->inputs().begin(), node->inputs().end(), is_no_float);
   }
   if (node->kind() == c10::prim::NumToTensor) return has(node->input());
   if (node->kind() == c10::prim::ListUnpack || moved_input(node) != nullptr) {
@@ -85,10 +89,8 @@ bool Integers::compute(const Value* value) {
   }
   if (node->kind() == c10::prim::ListConstruct || keeps_dtype(node)) {
     return !node->inputs().empty() &&
-           std::all_of(node->inputs().begin(), node->inputs().end(), [this](const Value* input) {
-             return (!is_tensor(input) && !input->type()->isSubtypeOf(*c10::FloatType::get())) ||
-                    has(input);
-           });
+           std::all_of(node->inputs().begin(), node->inputs().end(),
+                       [this](const Value* input) { return is_no_float(input) || has(input); });
   }
   return false;
 }

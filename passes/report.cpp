@@ -293,7 +293,7 @@ Entry kept_entry(const Node* node, Entry entry, std::int64_t id, const std::stri
 int rank_of(const Entry& entry, bool kept) {
   if (!kept) return static_cast<int>(entry.became);
   if (entry.became == Became::kFloat) return entry.kernel.empty() ? 2 : 3;
-  return entry.became == Became::kPassThrough ? 1 : 0;
+  return entry.became == Became::kPassThrough || entry.became == Became::kInteger ? 1 : 0;
 }
 
 }  // namespace

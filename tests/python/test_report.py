@@ -103,3 +103,29 @@ def test_table_shows_the_reason_whole(by_mapping: Any) -> None:
     assert "1 float" in text
     for word in row(by_mapping).reason.split():
         assert word in words
+
+
+def test_a_float_cat_of_a_loaded_trace_is_no_integer(tmp_path: Path) -> None:
+    """A saved trace has no dtypes."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor, ids: torch.Tensor) -> Any:
+            y = self.linear(x)
+            more = torch.cat([ids.eq(0), ids.eq(1)])
+            return torch.cat([y.exp(), y.sin()]).masked_fill(more.unsqueeze(1), 0)
+
+    torch.manual_seed(0)
+    x, ids = torch.randn(4, 8), torch.arange(4)
+    torch.jit.trace(Net().eval(), (x, ids)).save(tmp_path / "t.pt")
+    mapping = QConfigMapping().set_global(default_static_qconfig)
+    module = ipex_quant.jit.quantize(
+        torch.jit.load(tmp_path / "t.pt"),
+        mapping.set_object_type(torch.cat, None),
+        calibration_data=[(x, ids)],
+    )
+    cats = [r.became for r in ipex_quant.report(module) if r.op == "aten::cat"]
+    assert cats == ["integer", "float"]
