@@ -66,7 +66,8 @@ class Session:
         bias_correction: bool = True,
     ) -> None:
         self.mapping = mapping
-        self.bias_correction = bias_correction
+        self.dynamic = wants_dynamic(mapping)
+        self.bias_correction = bias_correction and not self.dynamic
         self.example = example
         self.opaque = sorted(p for m, p in module_paths(model).items() if jit.is_script_module(m))
         types = {path: type(m) for m, path in module_paths(model).items()}
@@ -80,7 +81,6 @@ class Session:
         """What a loaded summary changed and calibration has to complete."""
         self.decisions: dict[str, dict[str, Any]] = {}
         """Sites for which a loaded summary or autotune decided, whatever the recipe does."""
-        self.dynamic = wants_dynamic(mapping)
         self.plain_forward: Callable | None = None
         """The forward that was set on the user's model itself, beside that of its class."""
         self.lock = threading.RLock()

@@ -112,6 +112,17 @@ def test_every_layer_eager_traced_scripted_saved(name: str) -> None:
     ]
 
 
+def test_calls_before_the_trace_change_nothing() -> None:
+    """Calibration would take the mean error of the outputs off the bias."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(8, 16).eval(), torch.randn(5, 8)
+    prepared = prepare(model, default_dynamic_qconfig, x)
+    for _ in range(3):
+        prepared(torch.randn(5, 8))
+    traced = ipex_quant.jit.quantize(torch.jit.trace(prepared, x))
+    assert torch.equal(traced(x), convert(prepared)(x))
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_states_and_packed_sequences(kind: Any) -> None:
     layer = kind(12, 16, 2, bidirectional=True).eval()
