@@ -47,6 +47,7 @@ Symbol ids_attr() { return named("iq_ids"); }
 Symbol role_attr() { return named("iq_role"); }
 Symbol reason_attr() { return named("iq_reason"); }
 Symbol anchor_attr() { return named("iq_anchor"); }
+Symbol run_time_attr() { return named("iq_run_time"); }
 
 std::optional<std::string> site_of(const Node* node) {
   if (!node->hasAttribute(site_attr())) {
@@ -82,6 +83,7 @@ void inherit(Node* node, const std::vector<Node*>& replaced) {
         node->s_(attribute, old->s(attribute));
       }
     }
+    if (old->hasAttribute(run_time_attr())) node->i_(run_time_attr(), 1);
   }
   if (!replaced.empty() && !node->sourceRange().source()) {
     node->setSourceRange(replaced.front()->sourceRange());
@@ -247,6 +249,12 @@ Value* insert_call(Graph& graph, const char* kind, const std::vector<Value*>& in
     return graph.insertNode(node)->outputs().at(0);
   }
   TORCH_CHECK(false, "no overload of ", kind, " takes the ", inputs.size(), " arguments given");
+}
+
+Node* after(const Value* value) {
+  Node* node = const_cast<Node*>(value->node());
+  if (node->kind() != c10::prim::Param) return node->next();
+  return *node->owningBlock()->nodes().begin();
 }
 
 void replace_value(Value* old, Value* value) {

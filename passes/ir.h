@@ -22,6 +22,7 @@ role_attr();  ///< "iq_role" string: which part of a decomposed op this is ("qk"
 c10::Symbol reason_attr();  ///< "iq_reason" string: why the node stayed float
 c10::Symbol
 anchor_attr();  ///< "iq_anchor" ints: those of iq_ids that are not a fused op's epilogue
+c10::Symbol run_time_attr();  ///< "iq_run_time" int, 1: the kernel scales its float input's rows
 
 /// The site text of a node, or an empty optional.
 std::optional<std::string> site_of(const Node* node);
@@ -32,8 +33,8 @@ std::vector<std::int64_t> ids_of(const Node* node);
 /// Adds ids to the node's list (sorted, unique).
 void add_ids(Node* node, const std::vector<std::int64_t>& ids);
 /// Gives `node` what the replaced nodes carried: all their ids; site, role and reason of the first
-/// that has one. `node`'s own values win. Takes the source range of the first replaced node when it
-/// has none.
+/// that has one; run_time_attr if any has it. `node`'s own values win. Takes the source range of
+/// the first replaced node when it has none.
 void inherit(Node* node, std::initializer_list<const Node*> replaced);
 void inherit(Node* node, const std::vector<Node*>& replaced);
 /// Writes why a node stays float; the first reason wins.
@@ -69,6 +70,8 @@ Value* argument(const Node* node, const std::string& name);
 /// as a use).
 Node* only_user(const Value* value);
 
+/// The first node behind the one that makes the value: where to insert what reads it.
+Node* after(const Value* value);
 /// Inserts a constant at the current insert point.
 Value* insert_constant(Graph& graph, const c10::IValue& value);
 /// Inserts a call of the first overload of `kind` whose arguments have the types of `inputs`, in

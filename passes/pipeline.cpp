@@ -100,7 +100,8 @@ const std::vector<Pass> kPipeline = {
 
 /// The first row of compile.
 const char* const kFirstOfCompile = "apply-fusions";
-/// The row that a portable graph needs alone.
+/// The rows that a portable graph needs, but for its last.
+const char* const kCells = "fuse-cells";
 const char* const kInsert = "insert-quant-dequant";
 /// The last rows, which only some targets take.
 const char* const kBfloat16 = "use-bfloat16";
@@ -164,7 +165,9 @@ std::vector<Pass> normalize_passes() {
 }
 
 std::vector<Pass> compile_passes(Target target) {
-  if (target == Target::kPortable) return {find_pass(kInsert), find_pass(kPortable)};
+  if (target == Target::kPortable) {
+    return {find_pass(kCells), find_pass(kInsert), find_pass(kPortable)};
+  }
   const auto& rows = pipeline();
   const char* end = target == Target::kBfloat16 ? kPortable : kBfloat16;
   return {rows.begin() + static_cast<std::ptrdiff_t>(row_number(kFirstOfCompile)),

@@ -130,19 +130,6 @@ bool reads_fake_quantized(const Node* node) {
   });
 }
 
-/// Why a node of a portable graph is float, and what int8 rounds beside.
-std::string portable_reason(const Node* node) {
-  const bool recurrent = kernel_of(node) == Kernel::kRecurrent;
-  const bool float_input = recurrent && node->hasAttribute(run_time_attr());
-  std::string reason = std::string("portable: float32 arithmetic on ") +
-                       (float_input ? "weights" : "values") + " that fake_quantize rounds to int8";
-  if (recurrent) {
-    reason += std::string("; not on its ") + (float_input ? "input and " : "") +
-              "hidden state, which int8 rounds with a scale per row at run time";
-  }
-  return reason;
-}
-
 /// What is worth knowing of an int8 operator that has no qparams for all that it rounds.
 std::string int8_note(const Node* node, const Int8Values& int8) {
   if (!is_op(node, {"ipex_quant::lstm", "ipex_quant::lstm_sequences", "ipex_quant::gru",
@@ -236,7 +223,7 @@ Entry entry_of(const Node* node, const Int8Values& int8, Integers& integers) {
   }
   entry.became = Became::kFloat;
   if (reads_fake_quantized(node)) {
-    entry.reason = portable_reason(node);
+    entry.reason = "portable: float32 arithmetic on values rounded as int8 rounds them";
     return entry;
   }
   if (node->hasAttribute(reason_attr())) {

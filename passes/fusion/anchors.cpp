@@ -329,7 +329,7 @@ bool has_fixed_weight(const Node* node) {
   if (kernel_of(node) != Kernel::kRecurrent) {
     return weight_of(node)->node()->hasAttribute(fixed_attr());
   }
-  const auto weights = node->input(2)->node()->inputs();
+  const auto weights = node->input(recurrent_weights_index(node))->node()->inputs();
   return std::any_of(weights.begin(), weights.end(),
                      [](const Value* value) { return value->node()->hasAttribute(fixed_attr()); });
 }
@@ -346,9 +346,11 @@ std::string refuse_anchor(Node* node) {
     const std::string reason = refusal_of(node);
     if (!reason.empty()) return reason;
   }
-  if (quantizes_at_run_time(row->kernel)) {  // float input
-    const bool fixed = has_fixed_weight(node) && !is_dequantized(node->input(0));
-    return fixed ? "the traced graph quantizes its weight alone" : "";
+  if (quantizes_at_run_time(row->kernel)) {
+    const bool reads_float =
+        !is_dequantized(node->input(0)) && !node->hasAttribute(run_time_attr());
+    return has_fixed_weight(node) && reads_float ? "the traced graph quantizes its weight alone"
+                                                 : "";
   }
   for (const Operand& operand : activations_of(node)) {
     if (!is_dequantized(operand.reader->input(operand.index))) return "an operand is float";

@@ -24,13 +24,6 @@ Value* insert_pair(Graph& graph, Value* value, const QParams& qparams) {
   return insert_call(graph, "ipex_quant::dequantize", {q, scale, zero_point});
 }
 
-/// The node behind which a value can be read.
-Node* after(const Value* value) {
-  Node* node = const_cast<Node*>(value->node());
-  if (node->kind() != c10::prim::Param) return node->next();
-  return *node->owningBlock()->nodes().begin();
-}
-
 void write_value(Graph& graph, const QuantizedValue& quantized) {
   const WithInsertPoint guard(after(quantized.value));
   const auto uses = quantized.value->uses();
@@ -78,8 +71,6 @@ bool reads_float(const SiteParams& site) {
 }
 
 }  // namespace
-
-c10::Symbol run_time_attr() { return c10::Symbol::attr("iq_run_time"); }
 
 bool insert_quant_dequant(const std::shared_ptr<Graph>& graph, PassContext& context) {
   TORCH_CHECK(context.sites != nullptr, "insert-quant-dequant needs the sites of the model");

@@ -6,9 +6,6 @@
 
 namespace ipex_quant::passes {
 
-/// "iq_run_time" int, 1: the node's kernel scales its input at run time, so no pair is in front.
-c10::Symbol run_time_attr();
-
 /// Makes a plan (plan.h) from the sites of the context and writes it into the graph.
 ///
 /// Before:  %y = aten::linear(%x, %w, %b)     After:  %q = ipex_quant::quantize(%x, 0.1, 128)

@@ -5,8 +5,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/passes/constant_pooling.h>
 
+#include <unordered_map>
+
 #include "passes/ir.h"
-#include "passes/quant/insert_quant_dequant.h"
+#include "passes/quant/capability.h"
+#include "passes/quant/portable_functions.h"
 
 namespace ipex_quant::passes {
 
@@ -15,8 +18,6 @@ namespace {
 constexpr std::int64_t kLeastCode = -128;
 constexpr std::int64_t kMostCode = 127;
 constexpr std::int64_t kMostByte = 255;
-/// Least difference between the largest and the least of a row, as in docs/numerics.md.
-constexpr double kLeastSpan = 0x1p-100;
 
 /// The int8 codes behind dequantize_weight: a constant, or quantize_weight of constants.
 at::Tensor codes_of(const Value* value) {
@@ -69,47 +70,69 @@ void write_pair(Graph& graph, Node* dequantize) {
   replace_node(dequantize, result);
 }
 
-/// The input of a linear layer as its kernel rounds it, each row with a scale of its own: the
-/// formula of docs/numerics.md, one operator of torch for each of its own.
-void write_rows(Graph& graph, Node* linear) {
-  const torch::jit::WithInsertPoint guard(linear);
-  const auto call = [&](const char* kind, const std::vector<Value*>& inputs) {
-    Value* result = insert_call(graph, kind, inputs);
-    result->node()->setSourceRange(linear->sourceRange());
-    return result;
+/// Writes what the kernels round at run time.
+class RunTimeWriter {
+ public:
+  explicit RunTimeWriter(Graph& graph) : graph_(graph) {}
+
+  /// The linear layers that read one value share its rounded rows.
+  void write_linear(Node* linear) {
+    Value* x = linear->input(0);
+    auto [place, is_new] = rows_.try_emplace(x, nullptr);
+    if (is_new) {
+      const torch::jit::WithInsertPoint guard(after(x));
+      Value* levels = insert_constant(graph_, static_cast<double>(kMostByte));
+      place->second = call_portable(graph_, "round_rows", {x, levels});
+      place->second->node()->setSourceRange(linear->sourceRange());
+    }
+    linear->replaceInput(0, place->second);
+  }
+
+  /// The hidden state of an lstm or gru, and its input unless that has a pair.
+  void write_recurrent(Node* node) {
+    const torch::jit::WithInsertPoint guard(node);
+    std::vector<Value*> inputs = node->inputs().vec();
+    inputs.push_back(insert_constant(graph_, node->hasAttribute(run_time_attr())));
+    std::string function = node->kind().toUnqualString();
+    if (argument(node, "batch_sizes") != nullptr) function += "_packed";
+    Value* results = call_portable(graph_, function.c_str(), inputs);
+    inherit(results->node(), {node});
+    Node* unpack = graph_.insertNode(graph_.createTupleUnpack(results));
+    for (std::size_t i = 0; i < node->outputs().size(); ++i) {
+      node->output(i)->replaceAllUsesWith(unpack->output(i));
+    }
+    node->destroy();
+  }
+
+ private:
+  Graph& graph_;
+  std::unordered_map<Value*, Value*> rows_;
+};
+
+bool has_int8_weights(const Node* node) {
+  const Value* weights = node->input(recurrent_weights_index(node));
+  const auto rounded = [](const Value* value) {
+    return made_by(
+        value, {"aten::fake_quantize_per_channel_affine", "aten::fake_quantize_per_tensor_affine"});
   };
-  Value* x = linear->input(0);
-  Value* last = insert_constant(graph, std::vector<std::int64_t>{-1});
-  Value* keep = insert_constant(graph, true);
-  Value* zero = insert_constant(graph, std::int64_t{0});
-  Value* most = insert_constant(graph, kMostByte);
-  Value* low = call("aten::clamp_max", {call("aten::amin", {x, last, keep}), zero});
-  Value* high = call("aten::clamp_min", {call("aten::amax", {x, last, keep}), zero});
-  Value* span =
-      call("aten::clamp_min", {call("aten::sub", {high, low}), insert_constant(graph, kLeastSpan)});
-  Value* scale = call("aten::mul", {span, insert_constant(graph, 1.0 / kMostByte)});
-  const at::Tensor bytes = at::scalar_tensor(kMostByte, at::kFloat);
-  Value* inverse = call("aten::div", {insert_constant(graph, bytes), span});
-  Value* below = call("aten::mul", {call("aten::neg", {low}), inverse});
-  Value* point = call("aten::round", {call("aten::clamp", {below, zero, most})});
-  Value* least = call("aten::neg", {point});
-  Value* limit = call("aten::rsub", {point, most});
-  Value* steps = call("aten::mul", {x, inverse});
-  Value* code = call("aten::round", {call("aten::clamp", {steps, least, limit})});
-  linear->replaceInput(0, call("aten::mul", {code, scale}));
+  const auto inputs = weights->node()->inputs();
+  return std::any_of(inputs.begin(), inputs.end(), rounded);
 }
 
 }  // namespace
 
 bool write_portable(const std::shared_ptr<Graph>& graph) {
   bool changed = false;
+  RunTimeWriter run_time(*graph);
   for (Node* node : all_nodes(graph)) {
     if (is_op(node, {"ipex_quant::dequantize_weight"})) {
       write_weight(*graph, node);
     } else if (is_op(node, {"ipex_quant::dequantize"})) {
       write_pair(*graph, node);
     } else if (is_op(node, {"aten::linear"}) && node->hasAttribute(run_time_attr())) {
-      write_rows(*graph, node);
+      run_time.write_linear(node);
+    } else if (kernel_of(node) == Kernel::kRecurrent && has_int8_weights(node)) {
+      run_time.write_recurrent(node);
     } else {
       continue;
     }

@@ -6,6 +6,8 @@
 
 #include <unordered_map>
 
+#include "passes/sites/read_portable.h"
+
 namespace ipex_quant::passes {
 
 namespace prim = c10::prim;
@@ -40,6 +42,11 @@ class Inliner {
   void visit(Iterator it, const Iterator& end, const Origin& origin) {
     while (it != end) {
       Node* node = *it;
+      if (Node* first = read_portable(node)) {
+        changed_ = true;
+        it = first->iterator();
+        continue;
+      }
       if (torch::jit::GraphFunction* callee = called_function(node)) {
         const Origin inner = origin_of_call(node, origin);
         detach_function(node);

@@ -11,7 +11,8 @@ module_attr();  ///< "iq_module" string: path of the module in whose forward the
 c10::Symbol script_attr();  ///< "iq_script" int: the node came out of a scripted function
 
 /// Replaces prim::CallMethod and prim::CallFunction by the bodies of what they call, and gives each
-/// node the path of its module, e.g. "layers.0.attention"; "" is the root.
+/// node the path of its module, e.g. "layers.0.attention"; "" is the root. Calls of the functions
+/// of portable files become the operators that they stand for (read_portable.h).
 ///
 /// The path is read from the chain of GetAttr nodes that leads to the module, because the call
 /// stack that torch's own inliner keeps has only the last name ("0" for layers.0) and says

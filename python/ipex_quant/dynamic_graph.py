@@ -34,19 +34,6 @@ def summarize(
     return state.summary(entries, opaque)
 
 
-def is_dynamic(summary: dict[str, Any]) -> bool:
-    """Whether a summary comes from a dynamic qconfig: no observer of it looks for a range."""
-    found = [
-        operand.get("observer")
-        for entry in summary["sites"]
-        if entry["decision"] == "int8"
-        for operand in entry["operands"].values()
-        if operand["kind"] == "activation"
-    ]
-    names = [seen["name"] if isinstance(seen, dict) else seen for seen in found]
-    return bool(found) and all(n in ("DynamicObserver", "torch.PlaceholderObserver") for n in names)
-
-
 def nodes_of(block: Any) -> Iterator[Any]:
     """All nodes of a graph, nested blocks included, in program order."""
     for node in block.nodes():

@@ -41,7 +41,7 @@ def prepare(
         example_kwarg_inputs: keyword arguments, instead of ``example_inputs``.
         qconfig: another name of ``configure``, which is IPEX's.
         bias_correction: take the mean error of each output channel, measured in calibration, off
-            the bias.
+            the bias; never in dynamic quantization, which does not depend on data.
 
     Returns: the prepared model, with ``save_qconf_summary(path)`` and ``load_qconf_summary(path)``.
 
@@ -188,28 +188,36 @@ def convert(
     recurrent layers are exchanged for int8 ones, which can be scripted, too; with ``inplace`` in
     the prepared model itself, which is no prepared model then.
 
-    ``mode`` and ``float_dtype`` are those of `ipex_quant.jit.quantize`, for a statically quantized
-    model; under ``torch.autocast("cpu", dtype=torch.bfloat16)`` what stays float is bfloat16.
+    ``mode`` and ``float_dtype`` are those of `ipex_quant.jit.quantize`; a portable model is
+    compiled from a trace in either case. Under ``torch.autocast("cpu", dtype=torch.bfloat16)`` what
+    a static int8 model keeps float is bfloat16.
 
     Raises:
         TypeError: the model does not come from `prepare`.
-        ValueError: ``mode`` or ``float_dtype`` are given for dynamic quantization, or are unknown.
+        ValueError: ``mode`` or ``float_dtype`` are unknown; for dynamic quantization,
+            ``float_dtype`` is given, or ``mode`` is "portable" and `prepare` had no example inputs.
         QuantizationError: it was not calibrated; it cannot be traced or copied.
     """
     session = _prepared.session_of(model)
     if session.dynamic:
-        targets.check_dynamic(mode)
-        if mode != "int8" or float_dtype not in (None, torch.float32):
+        if float_dtype not in (None, torch.float32):
             raise ValueError(
-                "a dynamically quantized model has no mode and no float_dtype: its modules are "
-                "exchanged, and all others stay as they are; call it under "
+                "a dynamically quantized model has no float_dtype: its modules are exchanged, and "
+                "all others stay as they are; call it under "
                 "torch.autocast('cpu', dtype=torch.bfloat16), or quantize its trace with "
                 "ipex_quant.jit.quantize"
             )
-        return _convert_dynamically(model, session, inplace)
+        if targets.choose(mode, torch.float32, ()) == "INT8":
+            return _convert_dynamically(model, session, inplace)
+        if session.example is None:
+            raise ValueError(
+                "mode='portable' needs a trace, and this model was prepared without example "
+                "inputs: give prepare() example_inputs"
+            )
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
     if float_dtype is None:
-        float_dtype = torch.bfloat16 if autocast is torch.bfloat16 else torch.float32
+        takes_bfloat16 = autocast is torch.bfloat16 and mode == "int8"
+        float_dtype = torch.bfloat16 if takes_bfloat16 else torch.float32
     with targets.without_autocast():
         session.finalise(model)
         args, kwargs = session.example_copy()

@@ -48,7 +48,6 @@ def quantize(
         preserved_attrs: attributes and methods to keep besides ``forward``.
         mode: "int8", or "portable": operators of torch alone, which round as int8 does and run
             where this package is not installed; such a file can be given to `quantize` again.
-            Not for a dynamic qconfig: no operator of torch rounds with a scale per row.
         float_dtype: of what stays float; ``torch.bfloat16`` for convolutions, linear layers, matrix
             products and recurrent layers where the CPU has it, elsewhere a warning and float32.
         bias_correction: as that of `prepare`, for ``calibration_data``.
@@ -77,7 +76,6 @@ def quantize(
                 "give calibration_data or a dynamic qconfig, not both: dynamic quantization finds "
                 "its ranges at run time"
             )
-        targets.check_dynamic(mode)
         normalized, sites, summary = _dynamic(traced, mapping, preserved)
     elif calibration_data is not None:
         mapping = mapping or _qconfig.default_static_qconfig_mapping
@@ -86,8 +84,6 @@ def quantize(
     else:
         calibrated = state.read_buffer(traced)
         if calibrated is not None:
-            if dynamic_graph.is_dynamic(calibrated):
-                targets.check_dynamic(mode)
             if mapping is not None:
                 calibrated = _keep_float(calibrated, mapping, _types_of(traced))
             return from_summary(traced, calibrated, fusions, preserved, target)

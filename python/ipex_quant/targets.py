@@ -40,19 +40,6 @@ def choose(mode: str, float_dtype: torch.dtype, fusions: Sequence[Any]) -> str:
     return "BFLOAT16"
 
 
-def check_dynamic(mode: str) -> None:
-    """Raise for a mode that dynamic quantization cannot have.
-
-    Raises:
-        ValueError: ``mode`` is "portable".
-    """
-    if mode == "portable":
-        raise ValueError(
-            "mode='portable' needs a static qconfig: torch has no operators that round what "
-            "recurrent layers and cells read with a scale found at run time"
-        )
-
-
 def has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16 faster than in float32."""
     capabilities = torch.cpu.get_capabilities()
