@@ -85,13 +85,22 @@ struct Product {
     alignas(64) int32_t acc[kTileRows * kColumns];
     for (int64_t row = begin; row < end; row += kTileRows) {
       const int64_t count = std::min(kTileRows, end - row);
-      multiply(row, count, column, acc);
+      multiply(row, count, column, part_of(row - begin, end - begin), acc);
       finish_rows(row, count, column, acc);
     }
   }
 
  private:
-  void multiply(int64_t row, int64_t count, int64_t column, int32_t* acc) const {
+  /// A part of the next columns' weights, which each tile of rows asks for.
+  struct Part {
+    int64_t number;
+    int64_t count;
+  };
+  static Part part_of(int64_t row, int64_t rows) {
+    return {row / kTileRows, ceil_div(rows, kTileRows)};
+  }
+
+  void multiply(int64_t row, int64_t count, int64_t column, Part part, int32_t* acc) const {
     static constexpr int32_t kZeros[kGemmBlock] = {};
     static constexpr float kUnused[kGemmBlock] = {};
     static constexpr int64_t kRowIndex[kTileRows] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
@@ -112,6 +121,12 @@ struct Product {
       tile.weight = w.data.data() + block * w.depth;
       tile.width = std::min(kGemmBlock, padded_n - block);
       tile.columns = tile.width;
+      const int64_t next = block + kColumns;
+      if (next < padded_n) {
+        const int64_t bytes = std::min(kGemmBlock, padded_n - next) * w.depth;
+        tile.next = {w.data.data() + next * w.depth + bytes * part.number / part.count,
+                     bytes / part.count, count, tile.steps};
+      }
       tile.start = kZeros;
       tile.row_start = nullptr;
       tile.scale = kUnused;

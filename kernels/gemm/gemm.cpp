@@ -70,22 +70,42 @@ struct Table {
   }
 };
 
-/// All rows of the table times `count` blocks of columns.
+/// A block of columns.
+struct Block {
+  int64_t group;
+  int64_t number;  ///< within the group
+};
+
+/// First column of a block in the packed weights.
+int64_t first_column(const GemmWeight& w, const Block& block) {
+  return block.group * w.padded_n() + block.number * kGemmBlock;
+}
+
+int64_t width_of(const GemmWeight& w, const Block& block) {
+  return std::min(kGemmBlock, w.padded_n() - block.number * kGemmBlock);
+}
+
+/// All rows of the table times `count` blocks of columns from `block` on, before `next` follows.
 void multiply_blocks(const GemmProblem& p, const GemmEntry& kernel, const Table& table,
-                     const GemmPanel* panels, int64_t stride, int64_t rows, int64_t group,
-                     int64_t block, int64_t count) {
+                     const GemmPanel* panels, int64_t stride, int64_t rows, const Block& block,
+                     int64_t count, const Block& next) {
   const GemmWeight& w = *p.weight;
-  const int64_t padded_n = w.padded_n();
-  const int64_t first = block * kGemmBlock;
-  const int64_t at = group * padded_n + first;
+  const int64_t depth = w.taps * w.depth;
+  const int64_t first = block.number * kGemmBlock;
+  const int64_t at = first_column(w, block);
+  const int64_t next_at = first_column(w, next);
   GemmTile tile;
   tile.row_stride = stride;
-  tile.row_offset = group * p.group_offset;
-  tile.ask_for_rows = block == 0 && w.taps == 1 && p.m * w.depth * w.groups > kCachedRows;
+  tile.row_offset = block.group * p.group_offset;
+  tile.ask_for_rows = block.number == 0 && w.taps == 1 && p.m * w.depth * w.groups > kCachedRows;
   tile.taps = w.taps;
   tile.steps = w.depth / kGemmDepth;
-  tile.weight = w.data.data() + at * w.taps * w.depth;
-  tile.width = std::min(kGemmBlock, padded_n - first);
+  tile.weight = w.data.data() + at * depth;
+  tile.width = width_of(w, block);
+  if (next_at != at) {
+    tile.next = {w.data.data() + next_at * depth, width_of(w, next) * depth, rows,
+                 depth / kGemmDepth};
+  }
   tile.blocks = count;
   tile.columns = std::min(kGemmBlock, w.n - first);
   tile.start = p.start + at;
@@ -95,7 +115,7 @@ void multiply_blocks(const GemmProblem& p, const GemmEntry& kernel, const Table&
   tile.epilogue = &p.epilogue;
   tile.dst = p.dst;
   tile.dst_stride = p.dst_stride;
-  tile.col = group * w.n + first;
+  tile.col = block.group * w.n + first;
   tile.count = rows;
   tile.rows = table.pointers.data();
   tile.panels = panels;
@@ -157,7 +177,9 @@ void gemm(const GemmProblem& p, Features features, const Parallel& parallel) {
       }
       const int64_t block = column % c.column_blocks;
       count = rows > 1 ? 1 : blocks_at_once(kernel, w, block, end - i);
-      multiply_blocks(p, kernel, table, panels, c.rows, rows, group, block, count);
+      const int64_t next = i + count < end ? (i + count) % columns : column;
+      multiply_blocks(p, kernel, table, panels, c.rows, rows, {group, block}, count,
+                      {next / c.column_blocks, next % c.column_blocks});
     }
   });
 }

@@ -99,8 +99,8 @@ void gemm_u8s8s32_32x32c64_avx512amx(const GemmTile& tile) {
   configure_tiles(config);
   const int64_t chunks = (tile.taps * tile.steps * 4 + kChunk - 1) / kChunk;
   const int64_t steps = (tile.count + 2 * kSide - 1) / (2 * kSide) * ((tile.width + 31) / 32);
-  Ahead ahead{tile.weight + chunks * kSide * tile.width * 4,
-              (kSide * tile.width * 4 / 64 + steps - 1) / steps};
+  const int64_t asks = steps * chunks;
+  Ahead ahead{tile.next.data, asks == 0 ? 0 : (tile.next.bytes / 64 + asks - 1) / asks};
   int first = 0;
   for (; first + 2 * kSide <= tile.width; first += 2 * kSide)
     amx_columns<2>(tile, chunks, first, ahead);

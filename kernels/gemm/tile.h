@@ -18,6 +18,28 @@ struct GemmPanel {
   int64_t row_stride;
 };
 
+/// Rows below which reading the weights is all that counts, and asking for more only gets in its
+/// way.
+constexpr int64_t kRowsToAsk = 4;
+
+/// The weights that are read after those of a tile, which its kernel asks for, some with each step:
+/// a core multiplies 16 rows faster than it gets weights from L3.
+struct NextWeights {
+  const int8_t* data = nullptr;
+  int64_t bytes = 0;
+  int64_t step = 0;  ///< bytes to ask for per row and step over 4 bytes of it
+  int64_t rows = 0;  ///< the first rows, which do; the others have nothing left to ask for
+
+  NextWeights() = default;
+  /// \param count, steps  rows of the tile and steps over each
+  NextWeights(const int8_t* next, int64_t size, int64_t count, int64_t steps)
+      : data(next), bytes(size) {
+    if (count < kRowsToAsk || steps == 0 || size == 0) return;
+    step = (size + count * steps - 1) / (count * steps);
+    rows = (size + step * steps - 1) / (step * steps);
+  }
+};
+
 /// Some rows times one block of columns, or one row times some blocks.
 struct GemmTile {
   int64_t count;               ///< rows, at least 1
@@ -29,6 +51,7 @@ struct GemmTile {
   int64_t taps;                ///< may be 0: the sums are `start`
   int64_t steps;               ///< groups of 4 bytes per tap
   const int8_t* weight;        ///< [taps * steps][width][4]
+  NextWeights next;            ///< none is right, too
   int64_t width;               ///< 16, 32, 48 or 64
   int64_t blocks = 1;          ///< whole blocks one behind the other; see GemmEntry::row_blocks
   int64_t columns;             ///< columns of a block that are stored, <= width

@@ -50,6 +50,12 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first, ByteCase known) {
 
   const int8_t* weight = tile.weight + first * 4;
   const int64_t weight_step = tile.width * 4;
+  // A narrow tile has more rows, and no register to spare for the address.
+  constexpr bool kAsks = NV * kLanes >= 48;
+  const bool asks = kAsks && row < tile.next.rows;
+  const int64_t next_step = asks ? MR * tile.next.step : 0;
+  const int8_t* next =
+      asks ? tile.next.data + row * tile.taps * tile.steps * tile.next.step : weight;
   const uint8_t* const* rows = tile.rows + row;
   for (int64_t tap = 0; tap < tile.taps; ++tap, rows += tile.row_stride) {
     const uint8_t* a[MR];
@@ -60,6 +66,10 @@ void gemm_tile(const GemmTile& tile, int64_t row, int first, ByteCase known) {
       typename Dot::B b[NV];
       unroll<NV>([&](auto v) IQ_INLINE { b[v] = Dot::load_b(weight + v * kLanes * 4); });
       weight += weight_step;
+      if constexpr (kAsks) {
+        __builtin_prefetch(next, 0, 2);
+        next += next_step;
+      }
       unroll<MR>([&](auto r) IQ_INLINE {
         const typename Dot::A x = Dot::load_a(a[r] + at);
         unroll<NV>([&](auto v) IQ_INLINE { Dot::dot(sums[r][v], x, b[v]); });
