@@ -82,7 +82,10 @@ Group lay_out(const RecurrentModel& model, int64_t time, int64_t first, int64_t 
   const int64_t columns = padded_units(model) * gates_of(model.cell);
   const int64_t by_bytes = kChunkBytes / (columns * static_cast<int64_t>(sizeof(float)));
   const int64_t chunk_rows = std::max(by_bytes, kChunkRows);
-  group.chunk = std::min(time, std::max<int64_t>(1, chunk_rows / rows));
+  // Chunks of almost equal length: a last one of few steps would read all weights for them.
+  const int64_t most = std::max<int64_t>(1, chunk_rows / rows);
+  const int64_t chunks = std::max<int64_t>(1, (time + most / 2) / most);
+  group.chunk = (time + chunks - 1) / chunks;
   group.x = take_rows(arena, planes_of(model), time * rows, model.input_size);
   const int64_t buffers = model.layers > 1 ? 2 : 1;
   for (int64_t i = 0; i < buffers; ++i) {
