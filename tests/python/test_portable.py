@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import nn
 
 import ipex_quant
 from ipex_quant import jit
+from portable_files import check_alone
 
 
 class Net(nn.Module):
@@ -171,25 +170,7 @@ def test_a_portable_file_can_be_bound_again(
 
 @pytest.mark.slow
 def test_it_runs_without_the_package(tmp_path: Path) -> None:
-    portable = jit.quantize(traced(Net, image), mode="portable")
-    portable.save(tmp_path / "p.pt")
-    torch.save({"x": image(9), "y": portable(image(9))}, tmp_path / "io.pt")
-    script = """
-import sys, torch
-model, io = torch.jit.load("p.pt"), torch.load("io.pt")
-with torch.no_grad():
-    assert torch.equal(model(io["x"]), io["y"])
-assert not [name for name in sys.modules if name.startswith("ipex_quant")]
-print("same")
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "same\n", done.stderr
+    check_alone(jit.quantize(traced(Net, image), mode="portable"), image(9), tmp_path)
 
 
 def test_a_plain_int8_module_cannot_be_given_again() -> None:
