@@ -83,7 +83,7 @@ void inherit(Node* node, const std::vector<Node*>& replaced) {
         node->s_(attribute, old->s(attribute));
       }
     }
-    if (old->hasAttribute(run_time_attr())) node->i_(run_time_attr(), 1);
+    if (old->hasAttribute(run_time_attr())) node->i_(run_time_attr(), old->i(run_time_attr()));
   }
   if (!replaced.empty() && !node->sourceRange().source()) {
     node->setSourceRange(replaced.front()->sourceRange());

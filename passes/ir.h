@@ -22,7 +22,11 @@ role_attr();  ///< "iq_role" string: which part of a decomposed op this is ("qk"
 c10::Symbol reason_attr();  ///< "iq_reason" string: why the node stayed float
 c10::Symbol
 anchor_attr();  ///< "iq_anchor" ints: those of iq_ids that are not a fused op's epilogue
-c10::Symbol run_time_attr();  ///< "iq_run_time" int, 1: the kernel scales its float input's rows
+/// "iq_run_time" int: the kernel finds the scales of its float input, kScalePerRow or
+/// kScalePerTensor.
+c10::Symbol run_time_attr();
+constexpr std::int64_t kScalePerRow = 1;     ///< one for each row
+constexpr std::int64_t kScalePerTensor = 2;  ///< one for all of it; linear layers only
 
 /// The site text of a node, or an empty optional.
 std::optional<std::string> site_of(const Node* node);

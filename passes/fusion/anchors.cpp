@@ -125,9 +125,11 @@ Fused emit_conv(const Emission& e) {
 Fused emit_linear(const Emission& e) {
   const Source w = source_of(e.node->input(1));
   Value* input = e.node->input(0);
-  if (!is_dequantized(input)) {  // the kernel quantizes its input per row
+  if (!is_dequantized(input)) {  // the kernel quantizes its input
+    const bool whole =
+        e.node->hasAttribute(run_time_attr()) && e.node->i(run_time_attr()) == kScalePerTensor;
     Value* packed = e.call("ipex_quant::linear_dynamic_prepack",
-                           {w.q, w.scale, e.node->input(kBiasIndex), e.constant(true), e.text()});
+                           {w.q, w.scale, e.node->input(kBiasIndex), e.constant(!whole), e.text()});
     return {e.call("ipex_quant::linear_dynamic", {input, packed, e.tensors(e.others)}), {}};
   }
   const Source x = source_of(input);

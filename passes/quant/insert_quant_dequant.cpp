@@ -65,9 +65,13 @@ class EdgeWriter {
   std::vector<std::tuple<Value*, at::Tensor, Value*>> divided_;
 };
 
-bool reads_float(const SiteParams& site) {
-  return std::any_of(site.operands.begin(), site.operands.end(),
-                     [](const OperandParams& p) { return p.mode == "dynamic"; });
+/// Notes on a node that its kernel scales the input.
+void note_run_time(Node* node, const SiteParams& site) {
+  for (const OperandParams& operand : site.operands) {
+    if (operand.mode != "dynamic") continue;
+    const bool whole = operand.per_tensor && kernel_of(node) == Kernel::kLinear;
+    node->i_(run_time_attr(), whole ? kScalePerTensor : kScalePerRow);
+  }
 }
 
 }  // namespace
@@ -77,7 +81,7 @@ bool insert_quant_dequant(const std::shared_ptr<Graph>& graph, PassContext& cont
   const Plan plan = make_plan(graph, *context.sites);
   for (const auto& [node, reason] : plan.reasons) set_reason(node, reason);
   for (const auto& [node, site] : plan.weights) {
-    if (reads_float(*site)) node->i_(run_time_attr(), 1);
+    note_run_time(node, *site);
     quantize_weights(*graph, node, *site);
   }
   EdgeWriter edges(*graph);

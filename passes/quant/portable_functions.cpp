@@ -16,14 +16,21 @@ const char* const kModule = "__torch__.ipex_quant_portable";
 // The formulas are those of docs/numerics.md. A scalar divided by a tensor would be rounded twice,
 // so divisors are tensors. 7.888609052210118e-31 is 2^-100.
 const char* const kSource = R"(
-def round_rows(x: Tensor, levels: float) -> Tensor:
-    low = torch.clamp_max(torch.amin(x, [-1], True), 0)
-    high = torch.clamp_min(torch.amax(x, [-1], True), 0)
+# dims: those that share a scale; none stands for all
+def round_over(x: Tensor, dims: List[int], levels: float) -> Tensor:
+    low = torch.clamp_max(torch.amin(x, dims, True), 0)
+    high = torch.clamp_min(torch.amax(x, dims, True), 0)
     span = torch.clamp_min(high - low, 7.888609052210118e-31)
     inverse = torch.div(torch.full_like(span, levels), span)
     zero_point = torch.round(torch.clamp(torch.neg(low) * inverse, 0, levels))
     codes = torch.round(torch.clamp(x * inverse, torch.neg(zero_point), levels - zero_point))
     return codes * (span * (1. / levels))
+
+def round_rows(x: Tensor, levels: float) -> Tensor:
+    return round_over(x, [-1], levels)
+
+def round_tensor(x: Tensor, levels: float) -> Tensor:
+    return round_over(x, [], levels)
 
 def round_state(h: Tensor) -> Tensor:
     largest = torch.clamp_min(torch.amax(torch.abs(h), [-1], True), 7.888609052210118e-31)

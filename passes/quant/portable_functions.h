@@ -9,10 +9,11 @@
 
 namespace ipex_quant::passes {
 
-/// Calls `round_rows`, `lstm`, `lstm_packed`, `gru` or `gru_packed` at the insert point and returns
-/// its result.
+/// Calls `round_rows`, `round_tensor`, `lstm`, `lstm_packed`, `gru` or `gru_packed` at the insert
+/// point and returns its result.
 ///
-/// round_rows(x, levels): each row of x rounded to `levels` steps between its extremes.
+/// round_rows(x, levels): each row of x rounded to `levels` steps between its extremes;
+/// round_tensor(x, levels): all of x between those of the tensor.
 /// The others take the arguments of aten::lstm or aten::gru of the same meaning, in the same order,
 /// and `rounds_input`: whether the rows of the input are rounded, too, or come rounded.
 Value* call_portable(Graph& graph, const char* function, const std::vector<Value*>& inputs);

@@ -19,6 +19,7 @@ struct OperandParams {
   at::Tensor scales;                ///< weight: float32, one per output channel, or one element
   std::int64_t axis = 0;            ///< weight: dimension of the output channels
   std::string mode = "static";      ///< "static", or "dynamic": quantized per call by the kernel
+  bool per_tensor = false;          ///< "dynamic": one scale for all rows of a linear's input
   at::Tensor channel_factor;        ///< activation: x / factor is quantized, or undefined
 };
 

@@ -75,14 +75,15 @@ class RunTimeWriter {
  public:
   explicit RunTimeWriter(Graph& graph) : graph_(graph) {}
 
-  /// The linear layers that read one value share its rounded rows.
+  /// The linear layers that read one value share what it is rounded to.
   void write_linear(Node* linear) {
     Value* x = linear->input(0);
-    auto [place, is_new] = rows_.try_emplace(x, nullptr);
+    const bool whole = linear->i(run_time_attr()) == kScalePerTensor;
+    auto [place, is_new] = (whole ? tensors_ : rows_).try_emplace(x, nullptr);
     if (is_new) {
       const torch::jit::WithInsertPoint guard(after(x));
       Value* levels = insert_constant(graph_, static_cast<double>(kMostByte));
-      place->second = call_portable(graph_, "round_rows", {x, levels});
+      place->second = call_portable(graph_, whole ? "round_tensor" : "round_rows", {x, levels});
       place->second->node()->setSourceRange(linear->sourceRange());
     }
     linear->replaceInput(0, place->second);
@@ -106,7 +107,8 @@ class RunTimeWriter {
 
  private:
   Graph& graph_;
-  std::unordered_map<Value*, Value*> rows_;
+  std::unordered_map<Value*, Value*> rows_;  ///< what is rounded, by its source
+  std::unordered_map<Value*, Value*> tensors_;
 };
 
 bool has_int8_weights(const Node* node) {

@@ -17,12 +17,12 @@ bool is_rounded_linear(const torch::jit::Use& use) {
                                       "aten::fake_quantize_per_tensor_affine"});
 }
 
-Node* read_rows(Node* call) {
+Node* read_rounded(Node* call, std::int64_t scales) {
   Value* x = call->input(1);
   const auto uses = call->output()->uses();
   const bool bytes = constant_number(call->input(2)) == std::optional<double>(255);
   if (!bytes || !std::all_of(uses.begin(), uses.end(), is_rounded_linear)) return nullptr;
-  for (const torch::jit::Use& use : uses) use.user->i_(run_time_attr(), 1);
+  for (const torch::jit::Use& use : uses) use.user->i_(run_time_attr(), scales);
   call->output()->replaceAllUsesWith(x);
   Node* next = call->next();
   call->destroy();
@@ -37,7 +37,7 @@ Node* read_recurrent(Node* call, const char* op) {
   const auto inputs = call->inputs();
   Node* node = insert_call(graph, op, {inputs.begin() + 1, inputs.end() - 1})->node();
   node->setSourceRange(call->sourceRange());
-  if (*rounds_input) node->i_(run_time_attr(), 1);
+  if (*rounds_input) node->i_(run_time_attr(), kScalePerRow);
   Node* results = graph.insertNode(graph.createTuple(node->outputs()));
   call->output()->replaceAllUsesWith(results->output());
   call->destroy();
@@ -48,7 +48,8 @@ Node* read_recurrent(Node* call, const char* op) {
 
 Node* read_portable(Node* node) {
   const std::string function = portable_function(node);
-  if (function == "round_rows") return read_rows(node);
+  if (function == "round_rows") return read_rounded(node, kScalePerRow);
+  if (function == "round_tensor") return read_rounded(node, kScalePerTensor);
   if (function == "lstm" || function == "lstm_packed") return read_recurrent(node, "aten::lstm");
   if (function == "gru" || function == "gru_packed") return read_recurrent(node, "aten::gru");
   return nullptr;

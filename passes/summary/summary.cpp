@@ -114,6 +114,13 @@ at::Tensor floats_or_none(const Json& numbers) {
   return numbers.is_null() ? at::Tensor() : floats(numbers);
 }
 
+/// The value of a field, or null.
+const Json& member(const Json& object, const char* name) {
+  static const Json kNull;
+  const auto found = object.find(name);
+  return found == object.end() ? kNull : *found;
+}
+
 OperandParams read_operand(const std::string& name, const Json& fields, const std::string& where) {
   OperandParams params;
   params.name = name;
@@ -131,15 +138,12 @@ OperandParams read_operand(const std::string& name, const Json& fields, const st
     check_fields(fields, kStaticFields, where);
     params.scale = fields["scale"].get<double>();
     params.zero_point = fields["zero_point"].get<std::int64_t>();
+  } else {
+    // An observer is its name, or an object with its settings.
+    const Json& observer = member(fields, "observer");
+    params.per_tensor = observer.is_object() && member(observer, "granularity") == "tensor";
   }
   return params;
-}
-
-/// The value of a field, or null.
-const Json& member(const Json& object, const char* name) {
-  static const Json kNull;
-  const auto found = object.find(name);
-  return found == object.end() ? kNull : *found;
 }
 
 /// Whether a person asks for another observer than the one that gave the scales.

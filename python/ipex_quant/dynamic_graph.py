@@ -71,8 +71,6 @@ def _entry(
     if any(w.dtype != torch.float32 or not bool(torch.isfinite(w).all()) for w in weights):
         return {**entry, "reason": "a weight is not float32, or holds NaN or infinite values"}
     observer = qconfig.activation()
-    if op == "aten::linear" and getattr(observer, "granularity", "row") != "row":
-        return {**entry, "reason": "a graph quantizes activations per row only, not per tensor"}
     operands = {"input": _input(observer)}
     name = _place(node)[0]
     for number, weight in enumerate(weights):

@@ -235,10 +235,11 @@ def quantize_dequantize_rows(rows: torch.Tensor, scale: torch.Tensor) -> torch.T
     return (rows * (1.0 / shaped)).round_().clamp_(-127, 127).mul_(shaped)
 
 
-def quantize_dequantize_dynamic(x: torch.Tensor) -> torch.Tensor:
-    """What is left after uint8 quantization with one scale per row (last dimension)."""
-    low = x.amin(-1, keepdim=True).clamp_max(0)
-    high = x.amax(-1, keepdim=True).clamp_min(0)
+def quantize_dequantize_dynamic(x: torch.Tensor, *, per_tensor: bool = False) -> torch.Tensor:
+    """What is left after uint8 quantization with one scale per row (last dimension), or for all."""
+    dims = () if per_tensor else (-1,)
+    low = x.amin(dims, keepdim=True).clamp_max(0)
+    high = x.amax(dims, keepdim=True).clamp_min(0)
     scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
     zero = torch.round(-low / scale).clamp_(0, 255)
     return ((x / scale).round_().add_(zero).clamp_(0, 255).sub_(zero)).mul_(scale)

@@ -115,7 +115,10 @@ class Plan:
 
     def _rounding(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
         if self.modes[name] == "dynamic":
-            return ops.quantize_dequantize_dynamic
+            observer = self.site.operands[name].observer
+            whole = getattr(observer, "granularity", "row") == "tensor"
+            per_tensor = whole and self.site.family not in ops.RECURRENT
+            return partial(ops.quantize_dequantize_dynamic, per_tensor=per_tensor)
         scale, zero = self.ranges[name]
         return partial(ops.quantize_dequantize, scale=scale, zero_point=zero)
 

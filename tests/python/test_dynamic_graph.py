@@ -139,15 +139,6 @@ def test_what_stays_float_has_a_reason() -> None:
     rows = {r.module: r for r in ipex_quant.report(q)}
     assert rows["2"].became == "int8"
     assert "covers linear and recurrent layers" in rows["0"].reason
-    per_tensor = ipex_quant.QConfig(
-        ipex_quant.observers.DynamicObserver.with_args(granularity="tensor"),
-        default_dynamic_qconfig.weight,
-    )
-    rows = {
-        r.module: r
-        for r in ipex_quant.report(ipex_quant.jit.quantize(traced(model, x), per_tensor))
-    }
-    assert "per row only" in rows["2"].reason
 
 
 def test_a_trace_prepared_dynamically_keeps_the_rest_float() -> None:

@@ -71,6 +71,32 @@ def test_weight_per_tensor_and_activation_per_tensor() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["row", "tensor"])
+def test_every_way_takes_the_granularity(granularity: str) -> None:
+    """A trace of the model, one of the prepared model, and a portable file and the way back."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 8)).eval()
+    x = torch.randn(2, 6, 16) * torch.logspace(-2, 2, 6)[:, None]
+    own = QConfig(
+        observers.DynamicObserver.with_args(granularity=granularity), default_dynamic_qconfig.weight
+    )
+    prepared = prepare(model, own, example_inputs=x)
+    expected = convert(prepared)[0](x)
+    other = quantized(model, QConfig(observers.DynamicObserver.with_args(), own.weight))[0](x)
+    assert torch.equal(expected, other) == (granularity == "row")
+    first = nn.Sequential(model[0]).eval()
+    trace = torch.jit.trace(first, x)
+    portable = ipex_quant.jit.quantize(trace, own, mode="portable")
+    ways = [
+        ipex_quant.jit.quantize(trace, own),
+        ipex_quant.jit.quantize(torch.jit.trace(prepare(first, own, x), x)),
+        ipex_quant.jit.quantize(portable),
+    ]
+    for way in ways:
+        assert torch.equal(way(x), expected)
+    torch.testing.assert_close(portable(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("granularity", ["row", "tensor"])
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_layers_take_rows_and_the_report_says_so(kind: Any, granularity: str) -> None:
     """Whatever the granularity, in modules and in graphs (which have no kernel for nn.RNN)."""
