@@ -41,7 +41,7 @@ def choose(mode: str, float_dtype: torch.dtype, fusions: Sequence[Any]) -> str:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU computes in bfloat16 faster than in float32."""
+    """Whether this CPU has instructions for bfloat16; docs/recipe.md has what they gained."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
